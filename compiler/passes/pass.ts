@@ -1,0 +1,98 @@
+import { makeNode, type Graph, type Node, type NodeOf, type Value } from "../ir/graph.js";
+import type { AttrsOf, OpName } from "../ir/ops/index.js";
+
+/** One rewrite of the graph. It must leave every declared output of `interpret` as it was. */
+export interface Pass {
+  readonly name: string;
+  /** Why it is there, in a sentence; shown by `vitc explain`. */
+  readonly why: string;
+  run(graph: Graph, log: PassLog): Graph;
+}
+
+/** What a pass did or declined at a node, and why. */
+export interface PassEvent {
+  readonly pass: string;
+  readonly node: string;
+  readonly fired: boolean;
+  readonly reason: string;
+}
+
+export type PassLog = (node: string, fired: boolean, reason: string) => void;
+
+/** What a rewrite sees besides the node. */
+export interface Rewriter {
+  /** The node that computes a value, in the graph as rewritten so far; undefined for inputs and parameters. */
+  producer<Name extends OpName>(value: Value | undefined, op: Name): NodeOf<Name> | undefined;
+  /** How many nodes and outputs read a value. */
+  uses(value: Value): number;
+  isOutput(value: Value): boolean;
+  /** Nodes of the graph before the rewrite that read a value. */
+  readers(value: Value): readonly Node[];
+  emit<Name extends OpName>(op: Name, attrs: AttrsOf<Name>, inputs: readonly Value[], name: string): Value;
+}
+
+/**
+ * Visits the nodes in order, their inputs already rewritten. A visit returns the value to use instead of the node's output, or undefined
+ * to keep the node. Nodes that nothing reads any more are dropped.
+ */
+export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) => Value | undefined): Graph {
+  const replaced = new Map<Value, Value>();
+  const producers = new Map<Value, Node>();
+  const readers = new Map<Value, Node[]>();
+  const outputs = new Set(graph.outputs.map((output) => output.value));
+  for (const node of graph.nodes)
+    for (const input of node.inputs) {
+      const list = readers.get(input);
+      if (list) list.push(node);
+      else readers.set(input, [node]);
+    }
+  // Uses are counted before the rewrite; a replacement inherits those of what it replaces.
+  const original = new Map<Value, Value>();
+  const origin = (value: Value) => original.get(value) ?? value;
+  let nodes: Node[] = [];
+
+  const rewriter: Rewriter = {
+    producer<Name extends OpName>(value: Value | undefined, op: Name) {
+      const node = value && producers.get(value);
+      return node?.op === op ? (node as unknown as NodeOf<Name>) : undefined;
+    },
+    uses: (value) => (readers.get(origin(value))?.length ?? 0) + (outputs.has(origin(value)) ? 1 : 0),
+    isOutput: (value) => outputs.has(origin(value)),
+    readers: (value) => readers.get(origin(value)) ?? [],
+    emit(op, attrs, inputs, name) {
+      const node = makeNode(op, attrs, inputs, name);
+      nodes.push(node);
+      producers.set(node.output, node);
+      return node.output;
+    },
+  };
+
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.some((input) => replaced.has(input)) ? node.inputs.map((input) => replaced.get(input) ?? input) : node.inputs;
+    const current = inputs === node.inputs ? node : { ...node, inputs };
+    const replacement = visit(current, rewriter);
+    if (replacement) {
+      replaced.set(node.output, replacement);
+      if (!original.has(replacement) && !readers.has(replacement)) original.set(replacement, node.output);
+    } else {
+      nodes.push(current);
+      producers.set(current.output, current);
+    }
+  }
+  const renamed = graph.outputs.map(({ name, value }) => ({ name, value: replaced.get(value) ?? value }));
+  nodes = live(nodes, renamed.map((output) => output.value));
+  return { ...graph, nodes, outputs: renamed };
+}
+
+/** The nodes that some output depends on. */
+function live(nodes: readonly Node[], outputs: readonly Value[]): Node[] {
+  const needed = new Set(outputs);
+  const kept: Node[] = [];
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i]!;
+    if (!needed.has(node.output)) continue;
+    kept.push(node);
+    for (const input of node.inputs) needed.add(input);
+  }
+  return kept.reverse();
+}

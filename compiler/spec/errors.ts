@@ -1,0 +1,47 @@
+/** One thing wrong with a spec. */
+export interface SpecIssue {
+  /** The field: `mlp.ratio`, or `spec` for the whole. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** A spec that cannot be compiled. `issues` lists all that is wrong, each with field, value, what is allowed and the nearest fix. */
+export class SpecError extends Error {
+  override readonly name = "SpecError";
+  constructor(readonly issues: readonly SpecIssue[]) {
+    super(issues.length === 1 ? line(issues[0]!) : `${issues.length} problems in the spec\n${issues.map((issue) => `  - ${line(issue)}`).join("\n")}`);
+  }
+}
+
+const line = (issue: SpecIssue): string => `${issue.field}: ${issue.message}`;
+
+/** How a value is shown in a message: short, on one line, text in quotes. */
+export function show(value: unknown): string {
+  if (typeof value === "number" || typeof value === "bigint") return String(value);
+  if (value === undefined) return "nothing";
+  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    text = "an object";
+  }
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** The candidate nearest to `name` by edit distance, when it is near enough to be what was meant. */
+export function nearest(name: string, candidates: readonly string[]): string | undefined {
+  const ranked = candidates.map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) })).sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best && best.distance <= Math.max(2, Math.floor(name.length / 3)) ? best.candidate : undefined;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}

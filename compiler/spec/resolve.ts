@@ -1,0 +1,142 @@
+import { SpecError } from "./errors.js";
+import { parseSpec } from "./parse.js";
+import { checkRules } from "./rules.js";
+import type { Activation, Size } from "./types.js";
+
+/** A spec with every default filled in and every derived size computed. The compiler reads only this. */
+export interface ResolvedSpec {
+  readonly name: string;
+  readonly labels: readonly string[];
+  readonly image: Pair;
+  readonly patch: Pair;
+  readonly channels: number;
+  readonly stem: readonly { readonly channels: number; readonly kernel: number; readonly stride: number }[];
+  readonly patchNorm: boolean;
+  readonly patchBias: boolean;
+  readonly dim: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly mlp: { readonly hidden: number; readonly activation: Activation; readonly bias: boolean };
+  readonly attention: { readonly qkvBias: boolean; readonly scale: number; readonly projBias: boolean };
+  readonly tokens: { readonly class: boolean; readonly distillation: boolean };
+  readonly position: { readonly kind: "learned" | "sincos2d" | "sincos1d" | "none"; readonly prefix: boolean; readonly temperature: number };
+  readonly norm: { readonly kind: "layer"; readonly eps: number };
+  readonly finalNorm: "tokens" | "pooled" | "none";
+  readonly pool: "token" | "avg" | "max";
+  readonly representation: number;
+  readonly classes: number;
+  readonly dropout: { readonly position: number; readonly attention: number; readonly projection: number; readonly path: number };
+  /** Requested outputs, wildcards expanded, in the order of the computation. */
+  readonly outputs: readonly string[];
+  readonly preprocess: {
+    readonly crop: "center" | "squash";
+    readonly cropPct: number;
+    readonly interpolation: "bilinear" | "bicubic" | "lanczos" | "nearest";
+    readonly mean: readonly number[];
+    readonly std: readonly number[];
+  };
+  readonly batch: readonly number[];
+  readonly geometry: Geometry;
+}
+
+/** Sizes that follow from the spec. */
+export interface Geometry {
+  /** The map that patches are cut from: [channels, height, width] after the stem, or of the image. */
+  readonly map: readonly [channels: number, height: number, width: number];
+  /** Patches down and across. */
+  readonly grid: Pair;
+  readonly patches: number;
+  /** Prefix tokens: class and distillation. */
+  readonly prefix: number;
+  /** prefix + patches. */
+  readonly tokens: number;
+  /** Width of what the head reads: representation, or dim. */
+  readonly features: number;
+}
+
+export type Pair = readonly [height: number, width: number];
+
+/**
+ * Fills in defaults, derives geometry and checks the rules between fields.
+ * @throws SpecError listing every broken rule.
+ */
+export function resolve(input: unknown): ResolvedSpec {
+  const spec = parseSpec(input);
+  const channels = spec.channels ?? 3;
+  const tokens = { class: spec.tokens?.class ?? true, distillation: spec.tokens?.distillation ?? false };
+  const stem = (spec.stem ?? []).map(({ channels, kernel, stride }) => ({ channels, kernel, stride: stride ?? 1 }));
+  const image = pair(spec.image);
+  const patch = pair(spec.patch);
+  const map = stem.reduce<Geometry["map"]>(([, h, w], layer) => [layer.channels, convolved(h, layer), convolved(w, layer)], [channels, ...image]);
+  const grid: Pair = [Math.floor(map[1] / patch[0]), Math.floor(map[2] / patch[1])];
+  const prefix = (tokens.class ? 1 : 0) + (tokens.distillation ? 1 : 0);
+  const headDim = spec.headDim ?? spec.dim / spec.heads;
+  const classes = spec.classes ?? 1000;
+  const representation = spec.representation ?? 0;
+  const resolved: ResolvedSpec = {
+    name: spec.name,
+    labels: spec.labels ?? [],
+    image,
+    patch,
+    channels,
+    stem,
+    patchNorm: spec.patchNorm ?? false,
+    patchBias: spec.patchBias ?? true,
+    dim: spec.dim,
+    depth: spec.depth,
+    heads: spec.heads,
+    headDim,
+    mlp: { hidden: spec.mlp?.hidden ?? Math.trunc(spec.dim * (spec.mlp?.ratio ?? 4)), activation: spec.mlp?.activation ?? "gelu", bias: spec.mlp?.bias ?? true },
+    attention: { qkvBias: spec.attention?.qkvBias ?? true, scale: spec.attention?.scale ?? headDim ** -0.5, projBias: spec.attention?.projBias ?? true },
+    tokens,
+    position: { kind: spec.position?.kind ?? "learned", prefix: spec.position?.prefix ?? true, temperature: spec.position?.temperature ?? 10000 },
+    norm: { kind: "layer", eps: spec.norm?.eps ?? 1e-6 },
+    finalNorm: spec.finalNorm ?? "tokens",
+    pool: spec.pool ?? "token",
+    representation,
+    classes,
+    dropout: {
+      position: spec.dropout?.position ?? 0,
+      attention: spec.dropout?.attention ?? 0,
+      projection: spec.dropout?.projection ?? 0,
+      path: spec.dropout?.path ?? 0,
+    },
+    outputs: expandOutputs(spec.outputs ?? [], spec.depth),
+    preprocess: {
+      crop: spec.preprocess?.crop ?? "center",
+      cropPct: spec.preprocess?.cropPct ?? 0.9,
+      interpolation: spec.preprocess?.interpolation ?? "bicubic",
+      mean: perChannel(spec.preprocess?.mean ?? 0.5, channels),
+      std: perChannel(spec.preprocess?.std ?? 0.5, channels),
+    },
+    batch: typeof spec.batch === "number" ? [spec.batch] : (spec.batch ?? [1]),
+    geometry: { map, grid, patches: grid[0] * grid[1], prefix, tokens: prefix + grid[0] * grid[1], features: representation || spec.dim },
+  };
+  const issues = checkRules(resolved, spec);
+  if (issues.length > 0) throw new SpecError(issues);
+  return resolved;
+}
+
+const pair = (size: Size): Pair => (typeof size === "number" ? [size, size] : [size[0], size[1]]);
+
+const perChannel = (value: number | readonly number[], channels: number): readonly number[] =>
+  typeof value === "number" ? Array.from({ length: channels }, () => value) : value;
+
+/** Output size of a convolution with padding floor(kernel / 2). */
+const convolved = (size: number, { kernel, stride }: { kernel: number; stride: number }): number =>
+  Math.floor((size + 2 * Math.floor(kernel / 2) - kernel) / stride) + 1;
+
+/** The order in which a run produces its optional outputs; a package lists them in this order whatever the spec's. */
+function expandOutputs(requested: readonly string[], depth: number): string[] {
+  const wanted = new Set(requested.flatMap((name) => (name === "blocks.*" ? blockNames(depth) : [name])));
+  const order = optionalOutputs(depth);
+  return [...wanted].sort((a, b) => order.indexOf(a) - order.indexOf(b));
+}
+
+const blockNames = (depth: number): string[] => Array.from({ length: depth }, (_, i) => `blocks.${i}`);
+
+/** Every name that `outputs` may hold for a model of this depth. */
+export function optionalOutputs(depth: number): string[] {
+  return ["embed", ...blockNames(depth), "norm", "features", "logits_cls", "logits_dist"];
+}

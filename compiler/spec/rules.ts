@@ -1,0 +1,111 @@
+import { nearest, show, type SpecIssue } from "./errors.js";
+import { optionalOutputs, type ResolvedSpec } from "./resolve.js";
+import type { ViTSpec } from "./types.js";
+
+/**
+ * What fields must mean together. Each rule looks at the resolved spec (and at the spec as written, to see what was said and what is a
+ * default) and returns its objections: field, value, what is allowed, the nearest fix.
+ */
+type Rule = (spec: ResolvedSpec, written: ViTSpec) => readonly SpecIssue[];
+
+export function checkRules(spec: ResolvedSpec, written: ViTSpec): SpecIssue[] {
+  return rules.flatMap((rule) => rule(spec, written));
+}
+
+const when = (broken: boolean, field: string, message: () => string): SpecIssue[] => (broken ? [{ field, message: message() }] : []);
+
+const headsDivideDim: Rule = ({ heads, dim }, written) =>
+  when(written.headDim === undefined && dim % heads !== 0, "heads", () => {
+    const divisors = Array.from({ length: dim }, (_, i) => i + 1).filter((n) => dim % n === 0);
+    const near = divisors.sort((a, b) => Math.abs(a - heads) - Math.abs(b - heads)).slice(0, 2).sort((a, b) => a - b);
+    return `${heads} does not divide dim ${dim}; use ${near.join(" or ")} heads, or set headDim`;
+  });
+
+const stemLeavesAMap: Rule = ({ stem, image, geometry }) =>
+  when(geometry.map[1] < 1 || geometry.map[2] < 1, "stem", () => `${stem.length} layers leave a map of ${geometry.map[1]} x ${geometry.map[2]} from an image of ${image.join(" x ")}; use smaller strides`);
+
+const patchFitsImage: Rule = ({ patch, geometry: { map }, stem }, written) => {
+  const what = stem.length > 0 ? "the stem's output" : "the image";
+  return [0, 1].flatMap((axis) => {
+    const side = axis === 0 ? "height" : "width";
+    const [p, size] = [patch[axis]!, map[axis + 1]!];
+    if (size < 1) return [];
+    if (p > size) return [{ field: "patch", message: `${p} is larger than ${what} (${side} ${size}); use at most ${size}` }];
+    if (size % p === 0 || written.patchRemainder === "crop") return [];
+    const [below, above] = [size - (size % p), size - (size % p) + p];
+    const fix = stem.length > 0 ? `use a patch that divides it` : `use ${below} or ${above}`;
+    return [{ field: stem.length > 0 ? "patch" : "image", message: `${side} ${size} of ${what} is not a multiple of patch ${p}; ${fix}, or set patchRemainder: "crop"` }];
+  }).filter((issue, i, all) => all.findIndex((other) => other.message.replace("width", "height") === issue.message.replace("width", "height")) === i);
+};
+
+const poolNeedsItsToken: Rule = ({ pool, tokens }) =>
+  when(pool === "token" && !tokens.class, "pool", () => `"token" needs a class token; set tokens.class: true, or pool: "avg" or "max"`);
+
+const distillationIsDeiT: Rule = ({ tokens, pool, representation, finalNorm }) =>
+  !tokens.distillation
+    ? []
+    : [
+        ...when(!tokens.class, "tokens.distillation", () => `true needs a class token beside it; set tokens.class: true`),
+        ...when(pool !== "token", "tokens.distillation", () => `true has no meaning with pool "${pool}": its two heads read the class and the distillation token; set pool: "token"`),
+        ...when(representation > 0, "representation", () => `${representation} has no meaning with tokens.distillation: its heads read the tokens directly; set representation: 0`),
+        ...when(finalNorm === "pooled", "finalNorm", () => `"pooled" has no meaning with tokens.distillation, which pools two tokens; use "tokens" or "none"`),
+      ];
+
+const mlpWidth: Rule = ({ mlp, dim }, written) => [
+  ...when(written.mlp?.ratio !== undefined && written.mlp.hidden !== undefined, "mlp", () => `ratio ${written.mlp?.ratio} and hidden ${written.mlp?.hidden} both set the hidden width; keep one`),
+  ...when(mlp.hidden < 1, "mlp.ratio", () => `${written.mlp?.ratio} times dim ${dim} leaves a hidden width of ${mlp.hidden}; use at least ${Math.ceil(1e4 / dim) / 1e4}`),
+];
+
+const positionTable: Rule = ({ position, dim }, written) => [
+  ...when(position.kind === "sincos2d" && dim % 4 !== 0, "position.kind", () => `"sincos2d" needs a dim that is a multiple of 4, dim is ${dim}; use ${dim - (dim % 4) || 4} or ${dim - (dim % 4) + 4}`),
+  ...when(position.kind === "sincos1d" && dim % 2 !== 0, "position.kind", () => `"sincos1d" needs an even dim, dim is ${dim}; use ${dim + 1}`),
+  ...when(written.position?.prefix !== undefined && position.kind !== "learned", "position.prefix", () => `${written.position?.prefix} has a meaning for learned positions only, position.kind is "${position.kind}"; leave it out`),
+  ...when(written.position?.temperature !== undefined && !position.kind.startsWith("sincos"), "position.temperature", () => `${written.position?.temperature} has a meaning for sincos positions only, position.kind is "${position.kind}"; leave it out`),
+];
+
+const labelsMatchClasses: Rule = ({ labels, classes }) =>
+  when(labels.length > 0 && labels.length !== classes, "labels", () => `${labels.length} names for ${classes} classes; give one a class`);
+
+const preprocessChannels: Rule = ({ preprocess, channels }) =>
+  (["mean", "std"] as const).flatMap((field) => when(preprocess[field].length !== channels, `preprocess.${field}`, () => `${preprocess[field].length} values for ${channels} channels; give one number, or one a channel`));
+
+const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm }) =>
+  outputs.flatMap((name) => {
+    const known = optionalOutputs(depth);
+    if (!known.includes(name)) {
+      const near = nearest(name, [...known, "blocks.*"]);
+      const block = /^blocks\.\d+$/.test(name);
+      const fix = block ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, norm, features, logits_cls, logits_dist`;
+      return [{ field: "outputs", message: `${show(name)} is not an output of this model; ${fix}` }];
+    }
+    return [
+      ...when(name.startsWith("logits_") && !tokens.distillation, "outputs", () => `"${name}" exists only with tokens.distillation: true`),
+      ...when(name === "features" && tokens.distillation, "outputs", () => `"features" has no meaning with tokens.distillation, whose two heads read two tokens; ask for "norm"`),
+      ...when(name === "norm" && finalNorm !== "tokens", "outputs", () => `"norm" exists only with finalNorm: "tokens", it is "${finalNorm}"; ask for "blocks.${depth - 1}"`),
+    ];
+  });
+
+const batchAscends: Rule = ({ batch }) =>
+  when(batch.some((n, i) => i > 0 && n <= batch[i - 1]!), "batch", () => `${show(batch)} must ascend without repeats; write ${show([...new Set(batch)].sort((a, b) => a - b))}`);
+
+/** Weights above this many bytes are taken for a slip: the largest published ViT has 22 billion parameters. */
+const largestWeights = 256 * 2 ** 30;
+
+const sizesAreSane: Rule = ({ dim, depth, heads, headDim, mlp, classes, geometry, patch, batch }) => {
+  const inner = heads * headDim;
+  const parameters = depth * (4 * dim * inner + 2 * dim * mlp.hidden) + classes * geometry.features + geometry.map[0] * patch[0] * patch[1] * dim + geometry.tokens * dim;
+  const rows = Math.max(...batch) * geometry.tokens;
+  const activation = 4 * rows * Math.max(3 * inner, mlp.hidden, dim);
+  return [
+    ...when(parameters * 4 > largestWeights, "spec", () => `about ${gib(parameters * 4)} GiB of weights (dim ${dim}, depth ${depth}, mlp.hidden ${mlp.hidden}, ${classes} classes); the limit is ${gib(largestWeights)} GiB`),
+    ...when(geometry.tokens > 2 ** 20, "patch", () => `${patch.join(" x ")} makes ${geometry.tokens} tokens; attention compares each with each, use a larger patch (at most ${2 ** 20} tokens)`),
+    ...when(activation > 2 ** 31, "batch", () => `${Math.max(...batch)} images of ${geometry.tokens} tokens need a buffer of ${gib(activation)} GiB; WebGPU bindings end at 2 GiB, use a smaller batch, image or width`),
+  ];
+};
+
+const gib = (bytes: number): string => (bytes / 2 ** 30).toPrecision(3);
+
+const rules: readonly Rule[] = [
+  headsDivideDim, stemLeavesAMap, patchFitsImage, poolNeedsItsToken, distillationIsDeiT, mlpWidth, positionTable,
+  labelsMatchClasses, preprocessChannels, outputsExist, batchAscends, sizesAreSane,
+];

@@ -1,0 +1,78 @@
+/** What went wrong, for a program. Messages are for a person: they name the field, the value, what is allowed and the nearest fix. */
+export type VitcErrorCode =
+  | "abi"
+  | "adapter"
+  | "device-lost"
+  | "input"
+  | "limits"
+  | "out-of-memory"
+  | "validation"
+  | "weights";
+
+/** Every error the runtime throws on purpose. */
+export class VitcError extends Error {
+  override readonly name: string = "VitcError";
+  constructor(
+    readonly code: VitcErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+/** The generated code and the runtime were made by versions that do not fit. */
+export class AbiError extends VitcError {
+  override readonly name = "AbiError";
+  constructor(message: string) {
+    super("abi", message);
+  }
+}
+
+/** No usable GPU adapter, or the adapter lacks what the plan needs. */
+export class AdapterError extends VitcError {
+  override readonly name = "AdapterError";
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("adapter", message, options);
+  }
+}
+
+/** An image or tensor given to `run` does not fit the model. */
+export class InputError extends VitcError {
+  override readonly name = "InputError";
+  constructor(message: string) {
+    super("input", message);
+  }
+}
+
+/** One thing wrong with a weight file. */
+export interface WeightProblem {
+  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "format";
+  /** The tensor, or undefined for the file as a whole. */
+  readonly tensor?: string;
+  readonly message: string;
+}
+
+/** A weight file that cannot be used. `problems` lists everything that is wrong with it, not only the first. */
+export class WeightsError extends VitcError {
+  override readonly name = "WeightsError";
+  constructor(readonly problems: readonly WeightProblem[], source: string) {
+    super("weights", `${source}: ${problems.length === 1 ? problems[0]!.message : `${problems.length} problems\n${problems.map((p) => `  - ${p.message}`).join("\n")}`}`);
+  }
+}
+
+/** The GPU device went away while the model was in use. */
+export class DeviceLostError extends VitcError {
+  override readonly name = "DeviceLostError";
+  constructor(message: string) {
+    super("device-lost", message);
+  }
+}
+
+/** The GPU could not allocate what the plan needs. `bytes` is what was asked for. */
+export class OutOfMemoryError extends VitcError {
+  override readonly name = "OutOfMemoryError";
+  constructor(message: string, readonly bytes: number) {
+    super("out-of-memory", message);
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The kernel plan as plain data: what `compiler/emit` writes into a generated package and `session.ts` executes.
+ * Types only; the compiler imports nothing else from the runtime.
+ */
+
+/** Element type of a tensor in GPU memory. */
+export type DType = "f32";
+
+/**
+ * One binding of a dispatch: a byte range of a named GPU buffer. Buffers are `input`, `weights.<i>` and the arenas of the profile.
+ * Offsets are multiples of 256 bytes (WebGPU's default alignment of storage bindings).
+ */
+export type View = readonly [buffer: string, offset: number, bytes: number];
+
+/** A WGSL program and the shape of its bind group 0; binding i is at `@binding(i)`. The text lives beside the plan, by the same id. */
+export interface Kernel {
+  /** Readable and unique in the package, for example `matmul_m197_n2304_k768_bias`. Also the entry point's pipeline label. */
+  readonly id: string;
+  readonly bindings: readonly KernelBinding[];
+  readonly workgroupSize: readonly [x: number, y: number, z: number];
+}
+
+export interface KernelBinding {
+  readonly name: string;
+  readonly access: "read" | "read_write";
+}
+
+/** One launch of a kernel. */
+export interface Dispatch {
+  /** Where in the model: `blocks.3.mlp.fc1`. */
+  readonly label: string;
+  /** Id of the kernel. */
+  readonly kernel: string;
+  /** One view for each binding of the kernel, in order. */
+  readonly views: readonly View[];
+  /** Workgroup counts. */
+  readonly workgroups: readonly [x: number, y: number, z: number];
+  /** Floating point operations (a multiply-add counts two). */
+  readonly flops: number;
+  /** Bytes that must move between memory and the kernel at least once: inputs, weights and output. */
+  readonly bytes: number;
+}
+
+/** An activation buffer of a profile. Values that never live at once share its bytes. */
+export interface Arena {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** A model input or output as the user sees it. `shape` is without the batch axis. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+/** An output of the model and where a run leaves it: `shape` again without the batch axis, the view with it. */
+export interface OutputView {
+  readonly name: string;
+  readonly view: View;
+}
+
+/** The recorded run for one batch size. */
+export interface Profile {
+  readonly batch: number;
+  readonly arenas: readonly Arena[];
+  readonly input: View;
+  readonly outputs: readonly OutputView[];
+  readonly dispatches: readonly Dispatch[];
+  /** Sums over the dispatches. */
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** A named program of the model. Only `infer` exists today. */
+export interface Programs {
+  /** Ascending by batch. */
+  readonly infer: readonly Profile[];
+}
+
+export interface Plan {
+  readonly name: string;
+  /** Hash of the spec, the kernels and the dispatches: equal plans have equal fingerprints. */
+  readonly fingerprint: string;
+  readonly input: TensorSpec;
+  readonly outputs: readonly TensorSpec[];
+  /** Class names for `logits`, or empty. */
+  readonly labels: readonly string[];
+  readonly preprocess: Preprocess;
+  readonly kernels: readonly Kernel[];
+  /** Bytes of each weight buffer, `weights.0`, `weights.1`, ... */
+  readonly weightBuffers: readonly number[];
+  readonly programs: Programs;
+}
+
+/** How a photograph becomes the input tensor. Resizing is Pillow's; values are `(pixel / 255 - mean) / std` per channel. */
+export interface Preprocess {
+  /**
+   * `center`: the shorter side is resized to `floor(side / cropPct)`, then the centre is cropped (timm's default).
+   * `squash`: both sides are resized, whatever the aspect ratio, then the centre is cropped.
+   */
+  readonly crop: "center" | "squash";
+  readonly cropPct: number;
+  readonly interpolation: "bilinear" | "bicubic" | "lanczos" | "nearest";
+  /** One value a channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+// ---------------------------------------------------------------------------------------------------------- weights
+
+/** A tensor of the user's weight file. */
+export interface WeightSource {
+  /** Name in the file, then accepted alternatives; the first that the file holds is read. */
+  readonly names: readonly string[];
+  readonly shape: readonly number[];
+}
+
+/**
+ * One step of a recipe. Registers are numbered: the sources first (0, 1, ...), then each step's result in order.
+ * `of` names the register a step reads. All arithmetic is done in f64 and rounded once, at the end. Shapes are row-major.
+ */
+export type WeightStep =
+  | { readonly op: "reshape"; readonly of: number; readonly shape: readonly number[] }
+  /** `result[i0, i1, ...] = of[...]` with result axis j = axis `axes[j]` of the operand (numpy.transpose). */
+  | { readonly op: "transpose"; readonly of: number; readonly axes: readonly number[] }
+  | { readonly op: "slice"; readonly of: number; readonly axis: number; readonly start: number; readonly end: number }
+  | { readonly op: "concat"; readonly of: readonly number[]; readonly axis: number }
+  | { readonly op: "scale"; readonly of: number; readonly factor: number }
+  /** Zeros at the end of every axis, up to `shape`. */
+  | { readonly op: "pad"; readonly of: number; readonly shape: readonly number[] }
+  /** Convolution weight [O, ...] times gamma / sqrt(variance + eps) per output channel: `of` = [weight, gamma, variance]. */
+  | { readonly op: "foldBatchNormScale"; readonly of: readonly [number, number, number]; readonly eps: number }
+  /** beta - mean * gamma / sqrt(variance + eps), per channel: `of` = [gamma, beta, mean, variance]. */
+  | { readonly op: "foldBatchNormShift"; readonly of: readonly [number, number, number, number]; readonly eps: number }
+  /** A fixed table of position encodings, [1, prefix + grid rows * grid columns, dim]; prefix rows are zero. Reads no register. */
+  | { readonly op: "sincos2d"; readonly grid: readonly [rows: number, columns: number]; readonly dim: number; readonly prefix: number; readonly temperature: number }
+  | { readonly op: "sincos1d"; readonly length: number; readonly dim: number; readonly prefix: number; readonly temperature: number };
+
+/** One tensor as the kernels want it: where it goes, what it is read from, and how it is made. The last register is the result. */
+export interface PackedTensor {
+  /** The parameter in the model: `blocks.0.attn.qkv.weight`. */
+  readonly name: string;
+  /** Index of the weight buffer, and the byte offset in it (a multiple of 256). */
+  readonly buffer: number;
+  readonly offset: number;
+  readonly dtype: DType;
+  /** Shape after the steps; its product times 4 bytes is written at the offset. */
+  readonly shape: readonly number[];
+  readonly sources: readonly WeightSource[];
+  readonly steps: readonly WeightStep[];
+}
+
+/** Everything the runtime needs to turn a weight file into weight buffers. The compiler never reads weight values. */
+export interface WeightRecipe {
+  readonly tensors: readonly PackedTensor[];
+}
