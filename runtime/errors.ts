@@ -53,11 +53,16 @@ export interface WeightProblem {
   readonly message: string;
 }
 
-/** A weight file that cannot be used. `problems` lists everything that is wrong with it, not only the first. */
+/** More problems than this are counted in the message instead of listed. */
+const listedProblems = 20;
+
+/** A weight file that cannot be used. `problems` holds everything that is wrong with it; the message lists the first few. */
 export class WeightsError extends VitcError {
   override readonly name = "WeightsError";
-  constructor(readonly problems: readonly WeightProblem[], source: string) {
-    super("weights", `${source}: ${problems.length === 1 ? problems[0]!.message : `${problems.length} problems\n${problems.map((p) => `  - ${p.message}`).join("\n")}`}`);
+  constructor(readonly problems: readonly WeightProblem[], source: string, options?: { cause?: unknown }) {
+    const listed = problems.slice(0, listedProblems).map((problem) => `  - ${problem.message}`);
+    const rest = problems.length > listedProblems ? [`  and ${problems.length - listedProblems} more`] : [];
+    super("weights", `${source}: ${problems.length === 1 ? problems[0]!.message : [`${problems.length} problems`, ...listed, ...rest].join("\n")}`, options);
   }
 }
 

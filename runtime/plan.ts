@@ -90,6 +90,8 @@ export interface Plan {
   readonly kernels: readonly Kernel[];
   /** Bytes of each weight buffer, `weights.0`, `weights.1`, ... */
   readonly weightBuffers: readonly number[];
+  /** Device limits the plan needs beyond WebGPU's defaults, by their WebGPU names. */
+  readonly limits: Readonly<Record<string, number>>;
   readonly programs: Programs;
 }
 

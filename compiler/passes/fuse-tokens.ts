@@ -1,3 +1,4 @@
+import { sameShape } from "../ir/ops/op.js";
 import { rewrite, type Pass } from "./pass.js";
 
 /** Prefix tokens and positions around the patches -> one embed. */
@@ -62,17 +63,28 @@ export const fusePool: Pass = {
     }),
 };
 
-/** scale(a + b) and a + b -> addScale. */
+/** scale(a + b) -> addScale. */
 export const fuseMean: Pass = {
   name: "fuse-mean",
   why: "The mean of two heads is one small kernel.",
   run: (graph, log) =>
     rewrite(graph, (node, { producer, uses, emit }) => {
-      if (node.op === "add" && node.inputs[0]!.shape.every((size, i) => size === node.inputs[1]!.shape[i])) return emit("addScale", { factor: 1 }, node.inputs, node.name);
       if (node.op !== "scale") return undefined;
-      const sum = producer(node.inputs[0], "addScale");
-      if (!sum || sum.attrs.factor !== 1 || uses(sum.output) !== 1) return undefined;
+      const sum = producer(node.inputs[0], "add");
+      if (!sum || uses(sum.output) !== 1 || !sameShape(sum.inputs[0]!.shape, sum.inputs[1]!.shape)) return undefined;
       log(node.name, true, `sum and factor ${node.attrs.factor} together`);
       return emit("addScale", node.attrs, sum.inputs, node.name);
+    }),
+};
+
+/** a + b that nothing absorbed -> addScale by 1. */
+export const lowerSums: Pass = {
+  name: "lower-sums",
+  why: "A sum that no matrix product could take into its epilogue is a kernel of its own.",
+  run: (graph, log) =>
+    rewrite(graph, (node, { emit }) => {
+      if (node.op !== "add" || !sameShape(node.inputs[0]!.shape, node.inputs[1]!.shape)) return undefined;
+      log(node.name, true, "a kernel of its own");
+      return emit("addScale", { factor: 1 }, node.inputs, node.name);
     }),
 };

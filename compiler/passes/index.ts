@@ -3,7 +3,7 @@ import { verify } from "../ir/verify.js";
 import { foldBatchNorm } from "./fold-batch-norm.js";
 import { fuseAttention } from "./fuse-attention.js";
 import { fuseActivation, fuseResidual } from "./fuse-epilogue.js";
-import { fuseEmbed, fuseMean, fusePool, narrowNorm } from "./fuse-tokens.js";
+import { fuseEmbed, fuseMean, fusePool, lowerSums, narrowNorm } from "./fuse-tokens.js";
 import { inference } from "./inference.js";
 import { lowerProducts } from "./lower-products.js";
 import type { Pass, PassEvent } from "./pass.js";
@@ -16,10 +16,11 @@ export const passes: readonly Pass[] = [
   fuseAttention, //   needs nothing but the primitives
   fuseActivation, //  before residuals: the epilogue applies the activation first
   fuseEmbed, //       before residuals, so that adding a position table is not taken for one
+  fuseMean, //        before residuals, which would take its sum and leave the factor alone
   fuseResidual,
   narrowNorm, //      after all readers of the last norm have their final form
   fusePool,
-  fuseMean, //        last: any sum still left becomes a kernel of its own
+  lowerSums, //       last: what no fusion took
 ];
 
 export interface Lowered {

@@ -1,0 +1,213 @@
+/** Initial weights: for models that are to be trained, and for running a model before any checkpoint exists. */
+import { RandomStream, randomState } from "./random.js";
+import { CheckpointError, type TensorShape } from "./safetensors.js";
+
+/**
+ * Whose rules fill the tensors; all are timm's, and named by its tensor names.
+ * - `notes`: `_init_vit_weights` of timm 0.5.4 in its default form.
+ * - `timm`: `VisionTransformer.init_weights("")` of timm 1.0.
+ * - `jax`: `_init_vit_weights` of timm 0.5.4 in its jax form, which follows google-research/vision_transformer.
+ */
+export type InitScheme = "notes" | "timm" | "jax";
+
+export interface InitOptions {
+  /** A whole number from 0 to 2^53 - 1. */
+  readonly seed: number;
+  readonly scheme: InitScheme;
+}
+
+/** The distribution of a tensor's elements. */
+type Distribution =
+  | { readonly kind: "constant"; readonly value: number }
+  /** Uniform in [-bound, bound). */
+  | { readonly kind: "uniform"; readonly bound: number }
+  /** Mean 0, cut at `cut` times `std` on both sides by drawing again. */
+  | { readonly kind: "normal"; readonly std: number; readonly cut: number };
+
+/** What a tensor is in the model. */
+type Role = "position" | "class" | "distillation" | "register" | "linear" | "convolution" | "norm" | "runningMean" | "runningVariance" | "layerScale";
+
+interface Parameter extends TensorShape {
+  readonly role: Role;
+  readonly part: "weight" | "bias";
+}
+
+/** The elements of the largest tensor that is made: 2 GiB, several times the largest of any ViT. */
+const MAX_ELEMENTS = 2 ** 29;
+
+const zeros: Distribution = { kind: "constant", value: 0 };
+const ones: Distribution = { kind: "constant", value: 1 };
+
+/** The standard deviation of a standard normal cut at 2; dividing by it restores the variance that the cut takes. */
+const CUT_NORMAL_STD = 0.87962566103423978;
+
+/** Each pattern names tensors by what they are. The stem counts its layers, so that its norms are known by the rank of their weight. */
+const roles: readonly (readonly [pattern: RegExp, role: Role | "stem"])[] = [
+  [/^pos_embed$/, "position"],
+  [/^cls_token$/, "class"],
+  [/^dist_token$/, "distillation"],
+  [/^reg_token$/, "register"],
+  [/^patch_embed\.proj\.(weight|bias)$/, "convolution"],
+  [/^patch_embed\.backbone\.\d+\.(weight|bias)$/, "stem"],
+  [/^patch_embed\.backbone\.\d+\.running_mean$/, "runningMean"],
+  [/^patch_embed\.backbone\.\d+\.running_var$/, "runningVariance"],
+  [/^(patch_embed\.norm|norm_pre|norm|fc_norm|blocks\.\d+\.norm[12])\.(weight|bias)$/, "norm"],
+  [/^blocks\.\d+\.(attn\.(qkv|proj)|mlp\.fc[12])\.(weight|bias)$/, "linear"],
+  [/^blocks\.\d+\.ls[12]\.gamma$/, "layerScale"],
+  [/^(pre_logits\.fc|head|head_dist)\.(weight|bias)$/, "linear"],
+];
+
+/** Ranks of a weight, by role; tokens and positions are [1, count, dim]. */
+const ranks: Readonly<Record<Role, number>> = {
+  position: 3, class: 3, distillation: 3, register: 3, linear: 2, convolution: 4, norm: 1, runningMean: 1, runningVariance: 1, layerScale: 1,
+};
+
+/**
+ * Prepares the initial values of a model's parameters. A tensor's values depend on the seed, the scheme, its name and its shape
+ * alone: not on the order of the calls, the other tensors or the machine.
+ *
+ * @param parameters every parameter, by its timm name; a bias needs its weight among them, which tells what it belongs to.
+ * @returns a function from a parameter's name to its values, row-major, in a new array at each call.
+ * @throws CheckpointError for names that no rule knows and shapes that do not fit their rule, all of them in one message, and for a
+ *   seed that is not a whole number. The returned function throws it for a name that is not among the parameters.
+ */
+export function initialize(parameters: readonly TensorShape[], options: InitOptions): (name: string) => Float32Array<ArrayBuffer> {
+  const { seed, scheme } = options;
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new CheckpointError(`seed is ${seed}: it must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
+  if (!Object.hasOwn(schemes, scheme)) throw new CheckpointError(`init scheme "${scheme}" is not one of ${Object.keys(schemes).join(", ")}`);
+
+  const shapes = new Map(parameters.map((parameter) => [parameter.name, parameter.shape]));
+  const plans = new Map<string, { count: number; distribution: Distribution }>();
+  const problems: string[] = [];
+  for (const { name, shape } of parameters) {
+    if (plans.has(name)) problems.push(`"${name}" is given twice`);
+    const parameter = classify(name, shape, shapes);
+    if (typeof parameter === "string") problems.push(parameter);
+    else plans.set(name, { count: elements(shape), distribution: schemes[scheme](parameter, weightShape(parameter, shapes)) });
+  }
+  if (problems.length > 0) throw new CheckpointError(`no initial weights:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`);
+
+  return (name) => {
+    const plan = plans.get(name);
+    if (plan === undefined) throw new CheckpointError(`"${name}" is not a parameter of this model, which has ${plans.size}, from "${parameters[0]?.name}" on`);
+    return fill(plan.count, plan.distribution, new RandomStream(randomState(seed, name)));
+  };
+}
+
+/** Finds what a tensor is, or says why it cannot be initialized. */
+function classify(name: string, shape: readonly number[], shapes: ReadonlyMap<string, readonly number[]>): Parameter | string {
+  const found = roles.find(([pattern]) => pattern.test(name))?.[1];
+  if (found === undefined) return `"${name}" [${shape.join(", ")}]: no rule knows this name; timm's names are expected (blocks.0.attn.qkv.weight, norm.bias, ...)`;
+  const part = name.endsWith(".bias") ? "bias" : "weight";
+  const weight = part === "bias" ? shapes.get(weightName(name)) : shape;
+  if (weight === undefined) return `"${name}" [${shape.join(", ")}]: its weight "${weightName(name)}" is missing, without which the bias cannot be told apart`;
+  const role = found === "stem" ? (weight.length === 1 ? "norm" : "convolution") : found;
+  if (!shape.every((size) => Number.isSafeInteger(size) && size >= 1) || elements(shape) > MAX_ELEMENTS) {
+    return `"${name}" [${shape.join(", ")}]: sizes must be whole and at least 1, and at most ${MAX_ELEMENTS} values in all`;
+  }
+  const rank = part === "bias" ? 1 : ranks[role];
+  if (shape.length !== rank) return `"${name}" [${shape.join(", ")}]: it must have ${rank} ${rank === 1 ? "axis" : "axes"}, not ${shape.length}`;
+  if (part === "bias" && (weight.length !== ranks[role] || weight[0] !== shape[0])) {
+    return `"${name}" [${shape.join(", ")}]: it does not fit its weight of shape [${weight.join(", ")}]`;
+  }
+  return { name, shape, role, part };
+}
+
+function weightName(biasName: string): string {
+  return biasName.replace(/bias$/, "weight");
+}
+
+/** The shape that fans are counted on: a bias has those of its weight. */
+function weightShape({ name, shape, part }: Parameter, shapes: ReadonlyMap<string, readonly number[]>): readonly number[] {
+  return part === "weight" ? shape : (shapes.get(weightName(name)) ?? shape);
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** The rules of each scheme, where they differ from `common`. */
+const schemes: Readonly<Record<InitScheme, (parameter: Parameter, weight: readonly number[]) => Distribution>> = {
+  notes: (parameter, weight) => (parameter.role === "class" ? truncatedNormal(0.02) : common(parameter, weight)),
+  timm: common,
+  jax: (parameter, weight) => {
+    const { name, role, part } = parameter;
+    if (role === "class") return zeros;
+    if (role === "convolution") return part === "bias" ? zeros : lecunNormal(weight);
+    if (role !== "linear") return common(parameter, weight);
+    if (name.startsWith("head")) return zeros;
+    if (name.startsWith("pre_logits")) return part === "bias" ? zeros : lecunNormal(weight);
+    if (part === "bias") return name.includes("mlp") ? normal(1e-6) : zeros;
+    return xavierUniform(weight);
+  },
+};
+
+/** The rules of `timm`, which the others change in part. Registers are younger than 0.5.4 and have this one rule everywhere. */
+function common({ role, part }: Parameter, weight: readonly number[]): Distribution {
+  switch (role) {
+    case "position":
+    case "distillation":
+      return truncatedNormal(0.02);
+    case "class":
+    case "register":
+      return normal(1e-6);
+    case "linear":
+      return part === "bias" ? zeros : truncatedNormal(0.02);
+    case "convolution":
+      return torchDefault(weight);
+    case "norm":
+      return part === "bias" ? zeros : ones;
+    case "runningMean":
+      return zeros;
+    case "runningVariance":
+      return ones;
+    case "layerScale":
+      return { kind: "constant", value: 1e-5 };
+    default:
+      return role satisfies never;
+  }
+}
+
+function normal(std: number): Distribution {
+  return { kind: "normal", std, cut: Infinity };
+}
+
+/** timm's `trunc_normal_`, which cuts at the values -2 and 2, not at two deviations: at a std of 0.02 nothing is cut in practice. */
+function truncatedNormal(std: number): Distribution {
+  return { kind: "normal", std, cut: 2 / std };
+}
+
+/** `variance_scaling_` of jax and timm with fan-in and a truncated normal, cut at two deviations: variance 1 / fanIn after the cut. */
+function lecunNormal(weight: readonly number[]): Distribution {
+  return { kind: "normal", std: Math.sqrt(1 / fanIn(weight)) / CUT_NORMAL_STD, cut: 2 };
+}
+
+function xavierUniform(weight: readonly number[]): Distribution {
+  return { kind: "uniform", bound: Math.sqrt(6 / (fanIn(weight) + (weight[0] ?? 0))) };
+}
+
+/** PyTorch's own for a convolution's weight and bias: kaiming uniform with a = sqrt 5, which comes to 1 / sqrt(fanIn). */
+function torchDefault(weight: readonly number[]): Distribution {
+  return { kind: "uniform", bound: 1 / Math.sqrt(fanIn(weight)) };
+}
+
+/** Inputs of one output: [out, in] and [out, in, height, width]. */
+function fanIn(weight: readonly number[]): number {
+  return elements(weight.slice(1));
+}
+
+function fill(count: number, distribution: Distribution, random: RandomStream): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(count);
+  switch (distribution.kind) {
+    case "constant":
+      return values.fill(distribution.value);
+    case "uniform":
+      for (let i = 0; i < count; i++) values[i] = (2 * random.uniform() - 1) * distribution.bound;
+      return values;
+    case "normal":
+      for (let i = 0; i < count; i++) values[i] = random.truncatedNormal(distribution.cut) * distribution.std;
+      return values;
+    default:
+      return distribution satisfies never;
+  }
+}

@@ -1,0 +1,74 @@
+import { assemble, cover, elementOf, linearBuiltins, linearIndex, type Binding, type Launch } from "./kernel.js";
+import { empty, f32, lines, range, raw, u32, wgsl } from "./wgsl.js";
+
+export interface EmbedParams {
+  readonly batch: number;
+  readonly patches: number;
+  readonly width: number;
+  /** Prefix tokens, one binding each. */
+  readonly prefix: number;
+  /** Which tokens the position table covers. */
+  readonly position: "all" | "patches" | "none";
+}
+
+const workgroup = 64;
+
+/** Prefix tokens in front of patches [batch, patches, width], plus positions -> out [batch, prefix + patches, width]. */
+export function embed({ batch, patches, width, prefix, position }: EmbedParams): Launch {
+  const element = elementOf(width);
+  const units = element === "vec4" ? width / 4 : width;
+  const count = batch * (prefix + patches) * units;
+  const read = (name: string): Binding => ({ name, access: "read", element });
+  const covers = position === "all" ? "true" : `token >= ${prefix}u`;
+  const table = position === "all" ? "token" : `(token - ${prefix}u)`;
+  const body = wgsl`
+    ${linearIndex(count, workgroup)}
+    let column = index % units;
+    let token = index / units % ${u32(prefix + patches)};
+    let image = index / (units * ${u32(prefix + patches)});
+    var value = patches[(image * ${u32(patches)} + max(token, ${u32(prefix)}) - ${u32(prefix)}) * units + column];
+    ${lines(range(prefix).map((i) => raw(`if (token == ${i}u) { value = prefix${i}[column]; }`)))}
+    ${position === "none" ? empty : raw(position === "all" ? `value += position[${table} * units + column];` : `if (${covers}) { value += position[${table} * units + column]; }`)}
+    out[index] = value;
+  `;
+  return {
+    kernel: assemble({
+      id: `embed_b${batch}_t${prefix}p${patches}_w${width}_position_${position}`,
+      bindings: [read("patches"), ...range(prefix).map((i) => read(`prefix${i}`)), ...(position === "none" ? [] : [read("position")]), { name: "out", access: "read_write", element }],
+      workgroupSize: [workgroup, 1, 1],
+      constants: { units: u32(units) },
+      builtins: linearBuiltins,
+      body,
+    }),
+    workgroups: cover(count, workgroup),
+  };
+}
+
+export interface AddScaleParams {
+  readonly count: number;
+  readonly factor: number;
+}
+
+/** out = (a + b) * factor, elementwise. */
+export function addScale({ count, factor }: AddScaleParams): Launch {
+  const element = elementOf(count);
+  const units = element === "vec4" ? count / 4 : count;
+  return {
+    kernel: assemble({
+      id: `add_scale_${count}_by_${String(Math.fround(factor)).replace(/[^0-9a-z]/gi, "_")}`,
+      bindings: [
+        { name: "a", access: "read", element },
+        { name: "b", access: "read", element },
+        { name: "out", access: "read_write", element },
+      ],
+      workgroupSize: [workgroup, 1, 1],
+      constants: {},
+      builtins: linearBuiltins,
+      body: wgsl`
+        ${linearIndex(units, workgroup)}
+        out[index] = (a[index] + b[index]) * ${f32(factor)};
+      `,
+    }),
+    workgroups: cover(units, workgroup),
+  };
+}

@@ -1,0 +1,46 @@
+/** WGSL text. Only the functions here make it, so a stray JavaScript value cannot slip into a shader. */
+export type Wgsl = string & { readonly wgsl: unique symbol };
+
+/** Joins a template with its holes. Text is dedented, and a hole of several lines is indented like the place where it stands. */
+export function wgsl(strings: TemplateStringsArray, ...holes: readonly (Wgsl | readonly Wgsl[])[]): Wgsl {
+  let text = strings[0]!;
+  holes.forEach((hole, i) => {
+    const indent = /(?:^|\n)([ \t]*)[^\n]*$/.exec(text)![1]!;
+    const body = typeof hole === "string" ? hole : (hole as readonly Wgsl[]).join("\n");
+    text += body.split("\n").join(`\n${indent}`) + strings[i + 1]!;
+  });
+  return dedent(text) as Wgsl;
+}
+
+function dedent(text: string): string {
+  const lines = text.replace(/^\n/, "").trimEnd().split("\n");
+  const indents = lines.filter((line) => line.trim() !== "").map((line) => /^ */.exec(line)![0].length);
+  const shared = Math.min(...indents, 80);
+  return lines
+    .map((line) => line.slice(shared).trimEnd())
+    .join("\n")
+    .replace(/\n{3,}/g, "\n\n");
+}
+
+/** A whole number as a WGSL literal. */
+export function u32(value: number): Wgsl {
+  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) throw new RangeError(`${value} is not a u32`);
+  return `${value}u` as Wgsl;
+}
+
+/** A number as a WGSL literal, with all the digits that f32 needs. */
+export function f32(value: number): Wgsl {
+  if (!Number.isFinite(Math.fround(value))) throw new RangeError(`${value} is not a finite f32`);
+  const text = String(Math.fround(value));
+  return (/[.e]/.test(text) ? text : `${text}.0`) as Wgsl;
+}
+
+/** A name or expression made of checked parts. */
+export const raw = (text: string): Wgsl => text as Wgsl;
+
+export const empty: Wgsl = "" as Wgsl;
+
+export const lines = (parts: readonly Wgsl[]): Wgsl => parts.filter((part) => part !== "").join("\n") as Wgsl;
+
+/** 0, 1, ..., count - 1: for unrolled code. */
+export const range = (count: number): readonly number[] => Array.from({ length: count }, (_, i) => i);

@@ -1,0 +1,89 @@
+import type { Arena } from "../../runtime/plan.js";
+import type { Value } from "../ir/graph.js";
+import { bytesOf, type Step } from "./lower.js";
+import { align } from "./pack.js";
+
+/** Where an activation lies. */
+export interface Placement {
+  readonly arena: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A piece of memory: one value, or a chain of values that are updated in place. `first` and `last` are steps, inclusive. */
+interface Slot {
+  readonly bytes: number;
+  readonly first: number;
+  last: number;
+  /** Slots that some dispatch binds together with this one, one of them for writing. */
+  readonly conflicts: Set<Slot>;
+  arena?: number;
+  offset?: number;
+}
+
+export interface Memory {
+  readonly arenas: readonly Arena[];
+  placement(value: Value): Placement | undefined;
+}
+
+/**
+ * Places the activations of a run in as few and as small buffers as it can.
+ *
+ * WebGPU forbids binding one buffer for reading and for writing in the same dispatch, even disjoint ranges of it. So this is colouring
+ * first (a step's output and its inputs lie in different arenas, unless the output is one of them updated in place), then packing by
+ * lifetime inside each arena. Slots are placed in the order of the computation, each where the arena grows least.
+ */
+export function placeActivations(steps: readonly Step[], outputs: ReadonlySet<Value>): Memory {
+  const slots = collectSlots(steps, outputs);
+  const arenas: { bytes: number; slots: Slot[] }[] = [];
+  for (const slot of new Set(slots.values())) {
+    const taken = new Set([...slot.conflicts].map((other) => other.arena));
+    const candidates = arenas.map((arena, i) => ({ i, offset: lowestGap(arena.slots, slot), arena })).filter(({ i }) => !taken.has(i));
+    const growth = (c: (typeof candidates)[number]) => Math.max(0, c.offset + slot.bytes - c.arena.bytes);
+    const best = candidates.sort((a, b) => growth(a) - growth(b) || a.arena.bytes - b.arena.bytes)[0];
+    // A new arena costs the slot's bytes; an old one that would grow as much saves nothing and ties its future to this slot.
+    if (best && growth(best) < slot.bytes) {
+      [slot.arena, slot.offset] = [best.i, best.offset];
+      best.arena.slots.push(slot);
+      best.arena.bytes = Math.max(best.arena.bytes, best.offset + slot.bytes);
+    } else {
+      [slot.arena, slot.offset] = [arenas.length, 0];
+      arenas.push({ bytes: slot.bytes, slots: [slot] });
+    }
+  }
+  return {
+    arenas: arenas.map(({ bytes }, i) => ({ name: `arena.${i}`, bytes: align(bytes) })),
+    placement(value) {
+      const slot = slots.get(value);
+      return slot && { arena: `arena.${slot.arena}`, offset: slot.offset!, bytes: bytesOf(value) };
+    },
+  };
+}
+
+function collectSlots(steps: readonly Step[], outputs: ReadonlySet<Value>): Map<Value, Slot> {
+  const slots = new Map<Value, Slot>();
+  steps.forEach((step, i) => {
+    const inputs = step.operands.flatMap((operand) => ("value" in operand && operand.value !== step.output ? (slots.get(operand.value) ?? []) : []));
+    const reused = step.inPlace && slots.get(step.inPlace);
+    const slot: Slot = reused ?? { bytes: bytesOf(step.output), first: i, last: i, conflicts: new Set() };
+    slots.set(step.output, slot);
+    for (const input of inputs) {
+      input.conflicts.add(slot);
+      slot.conflicts.add(input);
+      input.last = Math.max(input.last, i);
+    }
+    slot.last = Math.max(slot.last, outputs.has(step.output) ? steps.length : i);
+  });
+  return slots;
+}
+
+/** The lowest offset where a slot overlaps none that lives at the same time. */
+function lowestGap(placed: readonly Slot[], slot: Slot): number {
+  const alive = placed.filter((other) => other.first <= slot.last && slot.first <= other.last).sort((a, b) => a.offset! - b.offset!);
+  let offset = 0;
+  for (const other of alive) {
+    if (offset + slot.bytes <= other.offset!) break;
+    offset = Math.max(offset, align(other.offset! + other.bytes));
+  }
+  return offset;
+}

@@ -1,0 +1,18 @@
+/**
+ * The one door for generated code: a generated package imports nothing else from the runtime. Its meaning is versioned by `abi`.
+ */
+import { Model, type LoadOptions, type ModelDefinition } from "./model.js";
+
+export { abi, Model } from "./model.js";
+export type { LoadOptions, ModelDefinition, Platform, Progress } from "./model.js";
+export type { AdapterInfo } from "./device.js";
+export type { Plan, WeightRecipe } from "./plan.js";
+export type { ModelInput, Tensor, TensorInput } from "./tensor.js";
+export type { ImagePixels } from "./image.js";
+export type { WeightsInput, WeightsSource } from "./weights.js";
+export { AbiError, AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "./errors.js";
+
+/** Loads a generated model: finds a device, builds the kernels, reads and packs the weights. See `LoadOptions`. */
+export function loadModel<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
+  return Model.load<Outputs>(definition, options);
+}

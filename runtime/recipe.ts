@@ -1,0 +1,214 @@
+/**
+ * The steps between a weight file and what the kernels read. Steps that only move data keep the type they are given and share memory where
+ * they can; steps that compute do so in f64. The result is rounded to f32 once, at the end.
+ */
+
+import { firstNotFinite, indexAt, type Floats } from "./decode.js";
+import { VitcError, WeightsError } from "./errors.js";
+import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
+import { sincos1d, sincos2d } from "./position.js";
+import { elementCount } from "./safetensors.js";
+import { quote } from "./source.js";
+import { transpose } from "./transpose.js";
+
+/** A register of a recipe: a row-major tensor that is never written to after it is made, so that registers may share memory. */
+interface Register {
+  readonly shape: readonly number[];
+  readonly data: Floats;
+}
+
+/**
+ * Makes one tensor as the kernels want it. `read` returns the row-major elements of a source; it is called once for each. The result may
+ * share memory with what `read` returned.
+ *
+ * @returns the elements of `tensor.shape`
+ * @throws WeightsError when the arithmetic leaves f32 (a negative variance, a value too large), VitcError with code "validation" when the
+ * recipe contradicts itself, and whatever `read` throws
+ */
+export async function packTensor(tensor: PackedTensor, read: (source: WeightSource) => Promise<Floats>): Promise<Float32Array<ArrayBuffer>> {
+  const data = await Promise.all(tensor.sources.map(read));
+  const registers = tensor.sources.map(({ shape }, i): Register => ({ shape, data: data[i]! }));
+  for (const { shape, data } of registers) expectCount(tensor.name, shape, data.length);
+  for (const step of tensor.steps) registers.push(runStep(step, tensor.name, registers));
+  const result = registers.at(-1);
+  if (result === undefined) throw contradiction(tensor.name, "it has neither sources nor steps");
+  if (!equalShapes(result.shape, tensor.shape)) {
+    throw contradiction(tensor.name, `its steps make [${result.shape.join(", ")}], it should be [${tensor.shape.join(", ")}]`);
+  }
+  return result.data instanceof Float32Array ? result.data : rounded(result.data, tensor);
+}
+
+/** The one rounding. Values that were only moved are as finite as `read` made them; computed ones are checked here. */
+function rounded(values: Float64Array, { name, shape }: PackedTensor): Float32Array<ArrayBuffer> {
+  const result = new Float32Array(values);
+  const position = firstNotFinite(result);
+  if (position < 0) return result;
+  const message = `${quote(name)} becomes ${result[position]} at ${indexAt(position, shape)} when it is packed as f32 (from ${values[position]}); the file is damaged or its values are too large`;
+  throw new WeightsError([{ kind: "value", tensor: name, message }], "weights");
+}
+
+function runStep(step: WeightStep, name: string, registers: readonly Register[]): Register {
+  const at = (index: number): Register => {
+    const register = registers[index];
+    if (register === undefined) throw contradiction(name, `step "${step.op}" reads register ${index} of ${registers.length}`);
+    return register;
+  };
+  const result = evaluate(step, at);
+  if (typeof result === "string") throw contradiction(name, `step "${step.op}" ${result}`);
+  expectCount(name, result.shape, result.data.length);
+  return result;
+}
+
+/** The step's result, or how its operands do not fit it. */
+function evaluate(step: WeightStep, at: (index: number) => Register): Register | string {
+  switch (step.op) {
+    case "reshape":
+      return reshape(at(step.of), step.shape);
+    case "transpose":
+      return permute(at(step.of), step.axes);
+    case "slice":
+      return slice(at(step.of), step.axis, step.start, step.end);
+    case "concat":
+      return concat(step.of.map(at), step.axis);
+    case "scale":
+      return scale(at(step.of), step.factor);
+    case "pad":
+      return pad(at(step.of), step.shape);
+    case "foldBatchNormScale": {
+      const [weight, gamma, variance] = step.of;
+      return foldBatchNormScale(at(weight), at(gamma), at(variance), step.eps);
+    }
+    case "foldBatchNormShift": {
+      const [gamma, beta, mean, variance] = step.of;
+      return foldBatchNormShift(at(gamma), at(beta), at(mean), at(variance), step.eps);
+    }
+    case "sincos2d": {
+      const { grid, dim, prefix, temperature } = step;
+      return { shape: [1, prefix + grid[0] * grid[1], dim], data: sincos2d(grid, dim, prefix, temperature) };
+    }
+    case "sincos1d": {
+      const { length, dim, prefix, temperature } = step;
+      return { shape: [1, prefix + length, dim], data: sincos1d(length, dim, prefix, temperature) };
+    }
+    default:
+      return step satisfies never;
+  }
+}
+
+function reshape(of: Register, shape: readonly number[]): Register | string {
+  if (elementCount(shape) !== of.data.length) return `makes [${shape.join(", ")}] of [${of.shape.join(", ")}]`;
+  return { shape, data: of.data };
+}
+
+function permute(of: Register, axes: readonly number[]): Register | string {
+  const sorted = axes.toSorted((a, b) => a - b);
+  if (axes.length !== of.shape.length || sorted.some((axis, i) => axis !== i)) return `orders the axes of [${of.shape.join(", ")}] as [${axes.join(", ")}]`;
+  return { shape: axes.map((axis) => of.shape[axis]!), data: transpose(of.data, of.shape, axes) };
+}
+
+function slice({ shape, data }: Register, axis: number, start: number, end: number): Register | string {
+  const extent = shape[axis];
+  if (extent === undefined || !(0 <= start && start <= end && end <= extent)) return `takes ${start} to ${end} of axis ${axis} of [${shape.join(", ")}]`;
+  const sliced = shape.with(axis, end - start);
+  const [rows, inner] = around(shape, axis);
+  if (rows === 1) return { shape: sliced, data: data.subarray(start * inner, end * inner) };
+  const result = like(data, elementCount(sliced));
+  for (let row = 0; row < rows; row++) {
+    const first = (row * extent + start) * inner;
+    result.set(data.subarray(first, first + (end - start) * inner), row * (end - start) * inner);
+  }
+  return { shape: sliced, data: result };
+}
+
+function concat(parts: readonly Register[], axis: number): Register | string {
+  const first = parts[0];
+  if (first === undefined || axis < 0 || axis >= first.shape.length) return `joins ${parts.length} tensors along axis ${axis}`;
+  if (parts.some(({ shape }) => shape.length !== first.shape.length || !equalShapes(shape.with(axis, 0), first.shape.with(axis, 0)))) {
+    return `joins ${parts.map(({ shape }) => `[${shape.join(", ")}]`).join(", ")} along axis ${axis}`;
+  }
+  const extent = parts.reduce((sum, { shape }) => sum + shape[axis]!, 0);
+  const [rows, inner] = around(first.shape, axis);
+  const wide = parts.find(({ data }) => data instanceof Float64Array) ?? first;
+  const result = like(wide.data, rows * extent * inner);
+  let offset = 0;
+  for (const { shape, data } of parts) {
+    const run = shape[axis]! * inner;
+    for (let row = 0; row < rows; row++) result.set(data.subarray(row * run, (row + 1) * run), row * extent * inner + offset);
+    offset += run;
+  }
+  return { shape: first.shape.with(axis, extent), data: result };
+}
+
+function scale({ shape, data }: Register, factor: number): Register {
+  const result = new Float64Array(data.length);
+  for (let i = 0; i < data.length; i++) result[i] = data[i]! * factor;
+  return { shape, data: result };
+}
+
+function pad({ shape, data }: Register, padded: readonly number[]): Register | string {
+  if (padded.length !== shape.length || padded.some((extent, axis) => extent < shape[axis]!)) return `grows [${shape.join(", ")}] to [${padded.join(", ")}]`;
+  // Axes after the last one that grows stay together, so each copy is as long as it can be.
+  const last = padded.findLastIndex((extent, axis) => extent !== shape[axis]);
+  if (last < 0) return { shape, data };
+  const result = like(data, elementCount(padded));
+  const run = elementCount(shape.slice(last));
+  const rows = run === 0 ? 0 : data.length / run;
+  for (let row = 0; row < rows; row++) {
+    let position = 0;
+    let stride = elementCount(padded.slice(last));
+    for (let axis = last - 1, rest = row; axis >= 0; axis--) {
+      position += (rest % shape[axis]!) * stride;
+      rest = Math.floor(rest / shape[axis]!);
+      stride *= padded[axis]!;
+    }
+    result.set(data.subarray(row * run, (row + 1) * run), position);
+  }
+  return { shape: padded, data: result };
+}
+
+function foldBatchNormScale(weight: Register, gamma: Register, variance: Register, eps: number): Register | string {
+  const channels = weight.shape[0] ?? 0;
+  if (channels === 0 || !areVectors([gamma, variance], channels)) return `needs a weight [channels, ...] and two vectors [channels]`;
+  const result = new Float64Array(weight.data.length);
+  const run = result.length / channels;
+  for (let channel = 0; channel < channels; channel++) {
+    const factor = gamma.data[channel]! / Math.sqrt(variance.data[channel]! + eps);
+    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = weight.data[i]! * factor;
+  }
+  return { shape: weight.shape, data: result };
+}
+
+function foldBatchNormShift(gamma: Register, beta: Register, mean: Register, variance: Register, eps: number): Register | string {
+  const channels = gamma.data.length;
+  if (!areVectors([gamma, beta, mean, variance], channels)) return "needs four vectors [channels]";
+  const result = new Float64Array(channels);
+  for (let i = 0; i < channels; i++) result[i] = beta.data[i]! - (mean.data[i]! * gamma.data[i]!) / Math.sqrt(variance.data[i]! + eps);
+  return { shape: [channels], data: result };
+}
+
+function areVectors(registers: readonly Register[], length: number): boolean {
+  return registers.every(({ shape }) => equalShapes(shape, [length]));
+}
+
+/** How many runs an axis splits a tensor into, and the elements between neighbours along it. */
+function around(shape: readonly number[], axis: number): [rows: number, inner: number] {
+  return [elementCount(shape.slice(0, axis)), elementCount(shape.slice(axis + 1))];
+}
+
+/** Zeros of the same element type. */
+function like(data: Floats, length: number): Floats {
+  return data instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
+}
+
+function equalShapes(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}
+
+function expectCount(name: string, shape: readonly number[], count: number): void {
+  if (elementCount(shape) !== count) throw contradiction(name, `[${shape.join(", ")}] has ${elementCount(shape)} elements, got ${count}`);
+}
+
+/** The recipe is the compiler's, so this is no fault of the weight file. */
+function contradiction(name: string, message: string): VitcError {
+  return new VitcError("validation", `the weight recipe of "${name}" contradicts itself: ${message}; compile the model again, and report it if that does not help`);
+}

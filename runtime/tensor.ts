@@ -1,0 +1,83 @@
+import { InputError } from "./errors.js";
+import { preprocess, type ImagePixels } from "./image.js";
+import type { Plan } from "./plan.js";
+
+/** f32 values of shape [images, ...Shape], row-major, with that shape beside them. */
+export type Tensor<Shape extends readonly number[] = readonly number[]> = Float32Array<ArrayBuffer> & {
+  readonly shape: readonly [images: number, ...shape: Shape];
+};
+
+/** Values that are preprocessed already, with their shape: [images, channels, height, width], or [channels, height, width] for one. */
+export interface TensorInput {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/**
+ * What `run` takes: one image or several as pixels (`ImageData`, or anything with data, width, height), which are resized and normalised by
+ * the spec's recipe; or f32 values that are preprocessed already, bare (any number of images) or with their shape.
+ */
+export type ModelInput = ImagePixels | readonly ImagePixels[] | Float32Array | TensorInput;
+
+/** The batch as f32 values, [count, channels, height, width]. */
+export interface Batch {
+  readonly data: Float32Array;
+  readonly count: number;
+}
+
+/**
+ * Turns what the user gave into a batch.
+ * @throws InputError naming what was given and what the model takes.
+ */
+export function toBatch(input: ModelInput, plan: Plan): Batch {
+  const shape = plan.input.shape;
+  const size = elements(shape);
+  if (input instanceof Float32Array) {
+    if (input.length === 0 || input.length % size !== 0) throw new InputError(`${input.length} values are no whole number of images; one image is ${describe(shape)} = ${size} values`);
+    return { data: finite(input), count: input.length / size };
+  }
+  if (Array.isArray(input)) return fromImages(input as readonly ImagePixels[], plan);
+  if (typeof input !== "object" || input === null) throw new InputError(`${input === null ? "null" : typeof input} is not an image; give pixels {data, width, height}, a list of them, or a Float32Array of ${describe(shape)} values`);
+  return "shape" in input ? fromTensor(input, shape) : fromImages([input as ImagePixels], plan);
+}
+
+function fromTensor({ data, shape: given }: TensorInput, shape: readonly number[]): Batch {
+  const single = given.length === shape.length;
+  const image = single ? given : given.slice(1);
+  const count = single ? 1 : (given[0] ?? 0);
+  if (image.length !== shape.length || image.some((n, i) => n !== shape[i])) {
+    throw new InputError(`an input of ${describe(given)} does not fit this model, which takes images of ${describe(shape)} (channels x height x width)`);
+  }
+  if (!Number.isInteger(count) || count < 1) throw new InputError(`${count} images; give at least 1`);
+  if (!(data instanceof Float32Array) || data.length !== count * elements(shape)) {
+    throw new InputError(`${data instanceof Float32Array ? `${data.length} values` : "data that is no Float32Array"} for a shape of ${describe(given)}, which has ${count * elements(shape)}`);
+  }
+  return { data: finite(data), count };
+}
+
+/** WGSL may assume that no number is infinite or NaN, so one such value makes every result meaningless, not only its own. */
+function finite(data: Float32Array): Float32Array {
+  const bad = data.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw new InputError(`value ${bad} of the input is ${data[bad]}; all must be finite`);
+  return data;
+}
+
+function fromImages(images: readonly ImagePixels[], plan: Plan): Batch {
+  if (images.length === 0) throw new InputError("no images; give at least 1");
+  const [channels, height, width] = plan.input.shape as readonly [number, number, number];
+  const size = channels * height * width;
+  const data = new Float32Array(images.length * size);
+  images.forEach((image, i) => {
+    preprocess(image, { preprocess: plan.preprocess, shape: [channels, height, width] }, data, i * size);
+  });
+  return { data, count: images.length };
+}
+
+export const elements = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
+
+export const describe = (shape: readonly number[]): string => shape.join(" x ");
+
+/** Puts a shape beside values. */
+export function withShape(data: Float32Array<ArrayBuffer>, shape: readonly number[]): Tensor {
+  return Object.defineProperty(data, "shape", { value: Object.freeze(shape), enumerable: false }) as Tensor;
+}

@@ -1,0 +1,23 @@
+/**
+ * What `node.ts` is in Node, in a browser: the same names, reached through the `default` export condition.
+ */
+import { unreadable, type WeightsSource } from "./source.js";
+
+export { requestBrowserDevice as requestDevice } from "./device.js";
+export type { AdapterChoice, AdapterInfo, DeviceOptions, OpenedDevice } from "./device.js";
+
+/** Where a software Vulkan driver lies, or why there is none. */
+export type SoftwareAdapter = { readonly icd: string; readonly loader: string; readonly source: string } | { readonly reason: string };
+
+/** A browser brings its own software adapter or none: there is no driver to look for. */
+export function findSoftwareAdapter(): Promise<SoftwareAdapter> {
+  return Promise.resolve({ reason: 'a browser chooses its own drivers; ask requestDevice for adapter: "software"' });
+}
+
+/**
+ * Node only.
+ * @throws WeightsError always.
+ */
+export function fromPath(path: string | URL): Promise<WeightsSource> {
+  return Promise.reject(unreadable(String(path), "fromPath reads files and works in Node only; in a browser use fromUrl, or fromBlob with a chosen file"));
+}

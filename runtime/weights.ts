@@ -1,0 +1,232 @@
+/** From a weight file to weight buffers: find it, check it against the recipe, read, pack and upload it tensor by tensor. */
+
+import { decodeFloats, firstNotFinite, floatTypes, indexAt, isFloatType, type Floats } from "./decode.js";
+import { WeightsError, type WeightProblem } from "./errors.js";
+import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
+import { readAhead } from "./readahead.js";
+import { packTensor } from "./recipe.js";
+import { readHeader, type FileTensor, type SafetensorsFile } from "./safetensors.js";
+import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
+import { fromUrl } from "./url.js";
+
+export { packTensor } from "./recipe.js";
+export { readHeader, type FileTensor, type SafetensorsFile, type SafetensorsType } from "./safetensors.js";
+export { fromBlob, fromBytes, type WeightsSource } from "./source.js";
+export { fromUrl } from "./url.js";
+
+/** What can be loaded as weights. A string is an http(s), data or blob URL. */
+export type WeightsInput = ArrayBuffer | Uint8Array | Blob | URL | string | WeightsSource;
+
+export interface WeightsProgress {
+  readonly stage: "weights";
+  /** Bytes of the file that have been read, and that will be. */
+  readonly loaded: number;
+  readonly total: number;
+}
+
+export interface CheckOptions {
+  /** Ignore tensors of the file that the model does not use, instead of refusing the file. */
+  readonly allowExtra?: boolean | undefined;
+}
+
+export interface LoadOptions extends CheckOptions {
+  readonly onProgress?: ((progress: WeightsProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Writes packed f32 values at a byte offset of a weight buffer. The data may be reused or shared afterwards: copy what is kept. */
+  readonly upload: (buffer: number, offset: number, data: Float32Array<ArrayBuffer>) => void | Promise<void>;
+}
+
+export interface LoadedWeights {
+  /** Name of the source. */
+  readonly source: string;
+  /** Bytes that were read. */
+  readonly bytes: number;
+  /** Names of the tensors that the model does not use; not empty only with `allowExtra`. */
+  readonly ignored: readonly string[];
+}
+
+/** Missing tensors that get a suggestion, and names that are compared for it: the search is quadratic. */
+const suggestions = { missing: 20, names: 2000 };
+/** A page stays responsive when nothing keeps it busy for longer, and an abort gets its turn. */
+const busyMilliseconds = 50;
+
+/**
+ * The source behind whatever the user gave: bytes, a Blob, a URL, or an object that is a source already.
+ *
+ * @throws WeightsError when the value is none of these or the URL cannot be read, and the signal's reason when it is aborted
+ */
+export async function toSource(input: WeightsInput, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<WeightsSource> {
+  const value: unknown = input;
+  if (value instanceof ArrayBuffer || value instanceof Uint8Array) return fromBytes(value);
+  if (value instanceof Blob) return fromBlob(value);
+  if (value instanceof URL || (typeof value === "string" && /^(https?|data|blob):/i.test(value))) return fromUrl(value, options);
+  if (typeof value === "string") {
+    const text = quote(value);
+    throw unreadable("weights", `${text} is not a URL. Paths work in Node: pass fromPath(${text}). In a browser pass new URL(${text}, location.href), a File or the bytes`);
+  }
+  if (isSource(value)) return value;
+  throw unreadable("weights", `expected bytes (ArrayBuffer or Uint8Array), a Blob, a URL or a source {name, size, read}, got ${kindOf(value)}`);
+}
+
+/**
+ * Loads a weight file into weight buffers: the header first, then every tensor of the recipe is checked, then each is read, packed and
+ * uploaded. Nothing is uploaded when the check fails. Tensors come in the file's order, so that a file is read from start to end.
+ *
+ * @throws WeightsError with everything that is wrong with the file; the signal's reason when it is aborted
+ */
+export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, options: LoadOptions): Promise<LoadedWeights> {
+  // What is still under way when loading ends, a failed load above all, is stopped.
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  try {
+    signal.throwIfAborted();
+    const source = await toSource(input, { signal });
+    const file = await readHeader(source, signal);
+    const problems = checkTensors(recipe, file, options);
+    if (problems.length > 0) throw new WeightsError(problems, source.name);
+    const bytes = await loadTensors(recipe, source, file, signal, options);
+    return { source: source.name, bytes, ignored: extraNames(recipe, file) };
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw error;
+  } finally {
+    stop.abort();
+  }
+}
+
+async function loadTensors(recipe: WeightRecipe, source: WeightsSource, file: SafetensorsFile, signal: AbortSignal, options: LoadOptions): Promise<number> {
+  const first = ({ sources }: PackedTensor): number => Math.min(source.size, ...sources.map((wanted) => resolve(wanted, file).offset));
+  const ordered = recipe.tensors.map((tensor) => ({ tensor, first: first(tensor) })).sort((a, b) => a.first - b.first);
+  const uses = ordered.flatMap(({ tensor }) => tensor.sources.map((wanted) => resolve(wanted, file)));
+
+  let loaded = file.dataOffset;
+  const report = (): void => options.onProgress?.({ stage: "weights", loaded, total });
+  const reads = readAhead(source, uses, signal, (bytes) => {
+    loaded += bytes;
+    report();
+  });
+  const total = file.dataOffset + reads.bytes;
+  report();
+
+  let rested = performance.now();
+  for (const { tensor } of ordered) {
+    const data = await packTensor(tensor, async (wanted) => decodeTensor(wanted, file, await reads.read(resolve(wanted, file))));
+    await options.upload(tensor.buffer, tensor.offset, data);
+    for (const wanted of tensor.sources) reads.release(resolve(wanted, file));
+    if (performance.now() - rested > busyMilliseconds) {
+      await new Promise((wake) => setTimeout(wake, 0));
+      rested = performance.now();
+    }
+    signal.throwIfAborted();
+  }
+  return total;
+}
+
+function decodeTensor(wanted: WeightSource, file: SafetensorsFile, bytes: Uint8Array<ArrayBuffer>): Floats {
+  const { dtype } = resolve(wanted, file);
+  if (!isFloatType(dtype)) throw new TypeError(`"${wanted.names[0]}" has dtype ${dtype}, which the check refuses`);
+  const values = decodeFloats(dtype, bytes);
+  const position = firstNotFinite(values);
+  if (position < 0) return values;
+  const tensor = wanted.names.find((name) => file.tensors.has(name)) ?? "";
+  const message = `${quote(tensor)} holds ${values[position]} at ${indexAt(position, wanted.shape)}: the training run diverged, or the file is damaged`;
+  throw new WeightsError([{ kind: "value", tensor, message }], file.name);
+}
+
+/**
+ * Compares the whole recipe with the whole file: missing tensors with the nearest name the file holds, wrong shapes, wrong dtypes, and
+ * tensors that the model does not use. Of a tensor's alternative names the first that the file holds counts; others are extra.
+ *
+ * @returns every problem, missing tensors first; empty when the file fits
+ */
+export function checkTensors(recipe: WeightRecipe, file: SafetensorsFile, options: CheckOptions = {}): WeightProblem[] {
+  const extra = extraNames(recipe, file);
+  const candidates = extra.slice(0, suggestions.names);
+  const missing: WeightProblem[] = [];
+  const unfit: WeightProblem[] = [];
+  const distinct = new Map(recipe.tensors.flatMap(({ sources }) => sources).map((wanted) => [JSON.stringify([wanted.names, wanted.shape]), wanted]));
+  for (const { names, shape } of distinct.values()) {
+    const tensor = names.find((name) => file.tensors.has(name));
+    const found = tensor === undefined ? undefined : file.tensors.get(tensor);
+    if (tensor === undefined || found === undefined) {
+      const near = missing.length < suggestions.missing ? nearest(names, candidates) : undefined;
+      missing.push({ kind: "missing", tensor: names[0] ?? "", message: describeMissing(names, shape, near, file) });
+      continue;
+    }
+    if (!isFloatType(found.dtype)) {
+      unfit.push({ kind: "dtype", tensor, message: `${quote(tensor)} has dtype ${found.dtype}; weights are ${floatTypes.join(", ")}` });
+    }
+    if (found.shape.length !== shape.length || found.shape.some((extent, axis) => extent !== shape[axis])) {
+      unfit.push({ kind: "shape", tensor, message: `${quote(tensor)} has shape ${shapeText(found.shape)}, the model needs ${shapeText(shape)}` });
+    }
+  }
+  const unused = (options.allowExtra ? [] : extra).map((tensor): WeightProblem => {
+    const { shape } = file.tensors.get(tensor)!;
+    return { kind: "extra", tensor, message: `${quote(tensor)} ${shapeText(shape)} is not used by the model; allowExtra: true ignores such tensors` };
+  });
+  return [...missing, ...unfit, ...unused];
+}
+
+function describeMissing(names: readonly string[], shape: readonly number[], near: string | undefined, file: SafetensorsFile): string {
+  const [name, ...others] = names.map(quote);
+  const alternatives = others.length === 0 ? "" : ` (or ${others.join(", ")})`;
+  const found = near === undefined ? undefined : file.tensors.get(near);
+  const suggestion = near === undefined || found === undefined ? "" : `; the nearest unused name in the file is ${quote(near)} ${shapeText(found.shape)}`;
+  return `${name}${alternatives} ${shapeText(shape)} is missing${suggestion}`;
+}
+
+/** Tensors of the file that no source resolves to. */
+function extraNames(recipe: WeightRecipe, file: SafetensorsFile): string[] {
+  const used = new Set(recipe.tensors.flatMap(({ sources }) => sources.map(({ names }) => names.find((name) => file.tensors.has(name)))));
+  return [...file.tensors.keys()].filter((name) => !used.has(name));
+}
+
+/** The file's tensor for a source that passed the check. */
+function resolve({ names }: WeightSource, file: SafetensorsFile): FileTensor {
+  for (const name of names) {
+    const tensor = file.tensors.get(name);
+    if (tensor !== undefined) return tensor;
+  }
+  throw new WeightsError([{ kind: "missing", tensor: names[0] ?? "", message: `${quote(names[0] ?? "")} is missing` }], file.name);
+}
+
+/** The candidate with the fewest edits from any of the names, if fewer than half of the name would change. */
+function nearest(names: readonly string[], candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let fewest = Infinity;
+  for (const name of names) {
+    for (const candidate of candidates) {
+      const limit = Math.min(fewest, Math.ceil(name.length / 2));
+      const edits = editDistance(name, candidate, limit);
+      if (edits < limit) [best, fewest] = [candidate, edits];
+    }
+  }
+  return best;
+}
+
+/** Insertions, deletions and substitutions between two texts (Levenshtein); `limit` or more is reported as Infinity. */
+function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) >= limit) return Infinity;
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substituted = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(substituted, previous[j]! + 1, current[j - 1]! + 1));
+    }
+    if (Math.min(...current) >= limit) return Infinity;
+    previous = current;
+  }
+  return previous[b.length]!;
+}
+
+function shapeText(shape: readonly number[]): string {
+  const shown = shape.slice(0, 8).join(", ");
+  return shape.length > 8 ? `[${shown}, … ${shape.length} axes]` : `[${shown}]`;
+}
+
+function isSource(value: unknown): value is WeightsSource {
+  if (typeof value !== "object" || value === null || !("name" in value && "size" in value && "read" in value)) return false;
+  const { name, size, read } = value;
+  return typeof name === "string" && typeof size === "number" && Number.isSafeInteger(size) && size >= 0 && typeof read === "function";
+}

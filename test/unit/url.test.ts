@@ -1,0 +1,191 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { fromUrl } from "../../runtime/url.js";
+import { refusal, rejection } from "./weight-files.js";
+
+const test = suite("url");
+
+const file = Uint8Array.from({ length: 200_000 }, (_, i) => i * 31 + (i >> 8));
+
+interface Site {
+  readonly url: string;
+  /** The Range header of each request, or "". */
+  readonly ranges: string[];
+}
+
+type Handler = (request: IncomingMessage, response: ServerResponse, range: readonly [number, number] | undefined) => void;
+
+/** A server for the length of a test. */
+async function withServer(handler: Handler, use: (site: Site) => Promise<void>): Promise<void> {
+  const ranges: string[] = [];
+  const server = createServer((request, response) => {
+    const header = request.headers.range ?? "";
+    ranges.push(header);
+    const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(header) ?? [];
+    handler(request, response, begin === undefined ? undefined : [Number(begin), Math.min(Number(end) + 1, file.length)]);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  try {
+    await use({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/model.safetensors`, ranges });
+  } finally {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+}
+
+const partial = (response: ServerResponse, [begin, end]: readonly [number, number], headers: Record<string, string> = {}): ServerResponse =>
+  response.writeHead(206, { "Content-Range": `bytes ${begin}-${end - 1}/${file.length}`, "Content-Length": end - begin, ...headers });
+
+const ranged: Handler = (_, response, range) => {
+  if (range === undefined) response.writeHead(200, { "Content-Length": file.length }).end(file);
+  else partial(response, range).end(file.subarray(...range));
+};
+
+const whole: Handler = (_, response) => response.writeHead(200, { "Content-Length": file.length }).end(file);
+
+test("reads ranges, and the start only once", async () => {
+  await withServer(ranged, async ({ url, ranges }) => {
+    const source = await fromUrl(`${url}?token=secret`);
+    assert.is(source.size, file.length);
+    assert.is(source.name, url, "the query may hold a secret");
+    assert.equal(await source.read(0, 8), file.slice(0, 8));
+    assert.equal(await source.read(1000, 64_000), file.slice(1000, 65_000));
+    assert.equal(await source.read(65_000, 2000), file.slice(65_000, 67_000));
+    assert.equal(await source.read(199_999, 1), file.slice(199_999));
+    assert.is((await source.read(200_000, 0)).length, 0);
+    assert.equal(ranges, ["bytes=0-65535", "bytes=65000-66999", "bytes=199999-199999"]);
+    assert.match((await refusal(source.read(199_999, 2))).message, /bytes 199999 to 200001 were asked for, the file has 200000/);
+    assert.match((await refusal(source.read(-1, 2))).message, /bytes -1/);
+  });
+});
+
+test("downloads once when the server ignores Range", async () => {
+  await withServer(whole, async ({ url, ranges }) => {
+    const source = await fromUrl(url);
+    assert.is(source.size, file.length);
+    assert.equal(await source.read(150_000, 50_000), file.slice(150_000));
+    assert.equal(await source.read(0, 8), file.slice(0, 8));
+    assert.is(ranges.length, 1);
+  });
+});
+
+test("downloads once when the server gives ranges and hides the size", async () => {
+  const hiding: Handler = (_, response, range) => {
+    if (range === undefined) response.end(file);
+    else response.writeHead(206).end(file.subarray(...range));
+  };
+  await withServer(hiding, async ({ url, ranges }) => {
+    const source = await fromUrl(url);
+    assert.is(source.size, file.length);
+    assert.equal(await source.read(100, 199_900), file.slice(100));
+    assert.equal(ranges, ["bytes=0-65535", ""]);
+  });
+});
+
+test("gives the first bytes of a download before the last have arrived", async () => {
+  let finish = (): void => undefined;
+  const slow: Handler = (_, response) => {
+    response.writeHead(200, { "Content-Length": file.length }).write(file.subarray(0, 1000));
+    finish = () => void response.end(file.subarray(1000));
+  };
+  await withServer(slow, async ({ url }) => {
+    const source = await fromUrl(url);
+    assert.equal(await source.read(0, 1000), file.slice(0, 1000));
+    const rest = source.read(900, 1100);
+    finish();
+    assert.equal(await rest, file.slice(900, 2000));
+  });
+});
+
+test("a connection that breaks is a typed error, with ranges and without", async () => {
+  const cutRange: Handler = (request, response, range) => {
+    if (range === undefined || range[0] === 0) return ranged(request, response, range);
+    partial(response, range).write(file.subarray(range[0], range[0] + 100), () => response.destroy());
+  };
+  await withServer(cutRange, async ({ url }) => {
+    const source = await fromUrl(url);
+    assert.match((await refusal(source.read(70_000, 10_000))).message, /the connection broke after \d+ of 10000 bytes from byte 70000/);
+  });
+  const cutWhole: Handler = (_, response) => {
+    response.writeHead(200, { "Content-Length": file.length }).write(file.subarray(0, 5000), () => setTimeout(() => response.destroy(), 20));
+  };
+  await withServer(cutWhole, async ({ url }) => {
+    const source = await fromUrl(url);
+    assert.equal(await source.read(0, 5000), file.slice(0, 5000));
+    assert.match((await refusal(source.read(0, 5001))).message, /the connection broke after 5000 of 200000 bytes/);
+  });
+  const cutAtOnce: Handler = (_, response) => response.destroy();
+  await withServer(cutAtOnce, async ({ url }) => assert.match((await refusal(fromUrl(url))).message, /could not be fetched/));
+});
+
+test("a server that sends the wrong bytes is caught", async () => {
+  const answers: readonly [RegExp, Handler][] = [
+    [/sent 99 of 100 bytes/, (_, response, range) => partial(response, range!, { "Content-Length": "99" }).end(file.subarray(0, 99))],
+    [/sent more than it was asked for/, (_, response, range) => partial(response, range!, { "Content-Length": "150" }).end(file.subarray(0, 150))],
+    [/asked for bytes from 70000, the server sent "bytes 5-/, (_, response) => partial(response, [5, 105]).end(file.subarray(5, 105))],
+    [/the file changed while it was read \(status 206, 7 bytes/, (_, response, range) => partial(response, range!, { "Content-Range": "bytes 70000-70099/7" }).end(file.subarray(...range!))],
+    [/the file changed while it was read/, (_, response, range) => partial(response, range!, { ETag: '"second"' }).end(file.subarray(...range!))],
+    [/the file changed while it was read \(status 200/, (_, response) => response.end(file)],
+    [/answered 503.*try again later/, (_, response) => response.writeHead(503).end()],
+  ];
+  for (const [message, answer] of answers) {
+    const first: Handler = (request, response, range) => {
+      if (range?.[0] !== 0) return answer(request, response, range);
+      partial(response, range, { ETag: '"first"' }).end(file.subarray(...range));
+    };
+    await withServer(first, async ({ url }) => {
+      const source = await fromUrl(url);
+      assert.match((await refusal(source.read(70_000, 100))).message, message);
+    });
+  }
+});
+
+test("an address that brings no file says why", async () => {
+  for (const [status, advice] of [[404, /404 Not Found: no file is there/], [403, /403 Forbidden: it wants credentials/], [500, /500.*try again later/]] as const) {
+    await withServer((_, response) => response.writeHead(status).end("<html>"), async ({ url }) => assert.match((await refusal(fromUrl(url))).message, advice));
+  }
+  await withServer((_, response) => response.writeHead(416, { "Content-Range": "bytes */0" }).end(), async ({ url }) => assert.is((await fromUrl(url)).size, 0));
+  assert.match((await refusal(fromUrl("model.safetensors"))).message, /is not a complete URL/);
+  assert.match((await refusal(fromUrl("file:///model.safetensors"))).message, /file URLs work in Node/);
+  assert.match((await refusal(fromUrl("ftp://host/model"))).message, /expected an http/);
+  const secret = (await refusal(fromUrl("http://user:hunter2@localhost/model"))).message;
+  assert.match(secret, /user name or password/);
+  assert.not.match(secret, /hunter2/);
+});
+
+test("reads data and blob URLs", async () => {
+  const data = await fromUrl("data:application/octet-stream;base64,AQIDBA==");
+  assert.equal([data.size, [...(await data.read(1, 2))]], [4, [2, 3]]);
+  const address = URL.createObjectURL(new Blob([file]));
+  const blob = await fromUrl(address);
+  assert.equal(await blob.read(10, 20), file.slice(10, 30));
+  URL.revokeObjectURL(address);
+  assert.match((await refusal(fromUrl(address))).message, /could not be fetched/);
+});
+
+test("an abort rejects with its reason, at every stage", async () => {
+  const reason = new Error("the user left");
+  assert.is(await rejection(fromUrl("http://127.0.0.1:9/", { signal: AbortSignal.abort(reason) })), reason);
+  const hanging: Handler = (request, response, range) => {
+    if (range?.[0] === 0) ranged(request, response, range);
+  };
+  await withServer(hanging, async ({ url }) => {
+    const abort = new AbortController();
+    const source = await fromUrl(url);
+    const read = rejection(source.read(70_000, 10, abort.signal));
+    setTimeout(() => abort.abort(reason), 20);
+    assert.is(await read, reason);
+  });
+  const stalled: Handler = (_, response) => void response.writeHead(200, { "Content-Length": file.length }).write(file.subarray(0, 10));
+  await withServer(stalled, async ({ url }) => {
+    const abort = new AbortController();
+    const source = await fromUrl(url, { signal: abort.signal });
+    const read = rejection(source.read(0, 11));
+    abort.abort(reason);
+    assert.is(await read, reason);
+  });
+});
+
+test.run();
