@@ -61,7 +61,7 @@ export class WeightsError extends VitcError {
   override readonly name = "WeightsError";
   constructor(readonly problems: readonly WeightProblem[], source: string, options?: { cause?: unknown }) {
     const listed = problems.slice(0, listedProblems).map((problem) => `  - ${problem.message}`);
-    const rest = problems.length > listedProblems ? [`  and ${problems.length - listedProblems} more`] : [];
+    const rest = problems.length > listedProblems ? [`  and ${problems.length - listedProblems} more, ${problems.length} in all`] : [];
     super("weights", `${source}: ${problems.length === 1 ? problems[0]!.message : [`${problems.length} problems`, ...listed, ...rest].join("\n")}`, options);
   }
 }

@@ -164,7 +164,7 @@ export async function unpack(name: string, archives: readonly Packed[], expected
   const hash = createHash("sha256");
   for (const { path, file } of archives) {
     hash.update(`${file ?? "tar"}\n`);
-    for await (const piece of createReadStream(path)) hash.update(piece);
+    for await (const piece of createReadStream(path) as AsyncIterable<Buffer>) hash.update(piece);
   }
   const folder = join(cache, `${name}-${hash.digest("hex").slice(0, 16)}`);
   const isWhole = () => expected.every((file) => existsSync(join(folder, file)));

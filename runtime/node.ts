@@ -152,8 +152,7 @@ async function loadDawn(): Promise<Dawn> {
   const entry = resolvePackage("webgpu");
   if (entry === undefined) throw new AdapterError("The npm package webgpu (Dawn for Node) is not installed: npm install webgpu");
   try {
-    const dawn: Dawn = await import(pathToFileURL(entry).href);
-    return dawn;
+    return (await import(pathToFileURL(entry).href)) as Dawn;
   } catch (cause) {
     throw new AdapterError(`The npm package webgpu is installed and did not load: ${messageOf(cause)}\n${whyDawnFails(cause)}`, { cause });
   }

@@ -5,7 +5,7 @@ export type Wgsl = string & { readonly wgsl: unique symbol };
 export function wgsl(strings: TemplateStringsArray, ...holes: readonly (Wgsl | readonly Wgsl[])[]): Wgsl {
   let text = strings[0]!;
   holes.forEach((hole, i) => {
-    const indent = /(?:^|\n)([ \t]*)[^\n]*$/.exec(text)![1]!;
+    const indent = /^[ \t]*/.exec(text.slice(text.lastIndexOf("\n") + 1))![0];
     const body = typeof hole === "string" ? hole : (hole as readonly Wgsl[]).join("\n");
     text += body.split("\n").join(`\n${indent}`) + strings[i + 1]!;
   });

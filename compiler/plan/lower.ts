@@ -29,7 +29,27 @@ export interface Step {
 
 /** Chooses a kernel for every node of a lowered graph. */
 export function lower(index: GraphIndex, weights: WeightStore): Step[] {
-  return index.graph.nodes.flatMap((node, position) => (isWeightOp(node) ? [] : [lowerNode(index, weights, node, position)]));
+  const make = rememberLaunches();
+  return index.graph.nodes.flatMap((node, position) => (isWeightOp(node) ? [] : [lowerNode({ index, weights, make }, node, position)]));
+}
+
+/** Makes a launch from a kernel function and its parameters; equal blocks get the same one, and its text is written once. */
+type MakeLaunch = <Params>(kernel: (params: Params) => Launch, params: Params) => Launch;
+
+function rememberLaunches(): MakeLaunch {
+  const launches = new Map<string, Launch>();
+  return (kernel, params) => {
+    const key = `${kernel.name} ${JSON.stringify(params)}`;
+    let launch = launches.get(key);
+    if (!launch) launches.set(key, (launch = kernel(params)));
+    return launch;
+  };
+}
+
+interface Context {
+  readonly index: GraphIndex;
+  readonly weights: WeightStore;
+  readonly make: MakeLaunch;
 }
 
 interface Lowering {
@@ -38,8 +58,8 @@ interface Lowering {
   readonly inPlace?: Value | undefined;
 }
 
-function lowerNode(index: GraphIndex, weights: WeightStore, node: Node, position: number): Step {
-  const { launch, operands, inPlace } = lowering(index, weights, node, position);
+function lowerNode(context: Context, node: Node, position: number): Step {
+  const { launch, operands, inPlace } = lowering(context, node, position);
   const op = ops[node.op] as Op<unknown>;
   const flops = op.flops?.(node.inputs.map((input) => input.shape), node.attrs, node.output.shape) ?? 0;
   const read = operands.reduce((sum, operand) => sum + operandBytes(operand), 0);
@@ -52,45 +72,46 @@ export const bytesOf = (value: Value): number => elements(value.shape) * 4;
 
 export const operandBytes = (operand: Operand): number => ("weight" in operand ? elements(operand.weight.shape) * 4 : bytesOf(operand.value));
 
-function lowering(index: GraphIndex, weights: WeightStore, node: Node, position: number): Lowering {
+function lowering(context: Context, node: Node, position: number): Lowering {
+  const { index, weights, make } = context;
   const plain = (value: Value): Operand => (index.isWeight(value) ? { weight: weights.request(index, value, plainLayout(value.shape)) } : { value });
   const [x] = node.inputs as [Value];
   switch (node.op) {
     case "gemm":
-      return lowerGemm(index, weights, node, position);
+      return lowerGemm(context, node, position);
     case "attention": {
       const [batch, tokens, width] = x.shape as [number, number, number];
       const { heads, scale } = node.attrs;
-      return { launch: attention({ batch, tokens, heads, headDim: width / 3 / heads, scale }), operands: [{ value: x }] };
+      return { launch: make(attention, { batch, tokens, heads, headDim: width / 3 / heads, scale }), operands: [{ value: x }] };
     }
     case "layerNorm": {
       const width = last(x.shape);
-      return { launch: layerNorm({ rows: elements(x.shape) / width, width, eps: node.attrs.eps, step: 1, start: 0 }), operands: node.inputs.map(plain) };
+      return { launch: make(layerNorm, { rows: elements(x.shape) / width, width, eps: node.attrs.eps, step: 1, start: 0 }), operands: node.inputs.map(plain) };
     }
     case "tokenNorm": {
       const [rows, step, width] = x.shape as [number, number, number];
-      return { launch: layerNorm({ rows, width, eps: node.attrs.eps, step, start: node.attrs.index }), operands: node.inputs.map(plain) };
+      return { launch: make(layerNorm, { rows, width, eps: node.attrs.eps, step, start: node.attrs.index }), operands: node.inputs.map(plain) };
     }
     case "embed": {
       const [batch, patches, width] = x.shape as [number, number, number];
-      return { launch: embed({ batch, patches, width, ...node.attrs }), operands: node.inputs.map(plain) };
+      return { launch: make(embed, { batch, patches, width, ...node.attrs }), operands: node.inputs.map(plain) };
     }
     case "poolTokens": {
       const [batch, tokens, width] = x.shape as [number, number, number];
-      return { launch: pool({ batch, tokens, width, ...node.attrs }), operands: [{ value: x }] };
+      return { launch: make(pool, { batch, tokens, width, ...node.attrs }), operands: [{ value: x }] };
     }
     case "token": {
       const [batch, tokens, width] = x.shape as [number, number, number];
-      return { launch: token({ batch, tokens, width, index: node.attrs.index }), operands: [{ value: x }] };
+      return { launch: make(token, { batch, tokens, width, index: node.attrs.index }), operands: [{ value: x }] };
     }
     case "addScale":
-      return { launch: addScale({ count: elements(x.shape), factor: node.attrs.factor }), operands: node.inputs.map(plain) };
+      return { launch: make(addScale, { count: elements(x.shape), factor: node.attrs.factor }), operands: node.inputs.map(plain) };
     default:
       throw new IrError(`${node.name}: no kernel for ${node.op}; a pass should have fused it`);
   }
 }
 
-function lowerGemm(index: GraphIndex, weights: WeightStore, node: NodeOf<"gemm">, position: number): Lowering {
+function lowerGemm({ index, weights, make }: Context, node: NodeOf<"gemm">, position: number): Lowering {
   const { source, bias, activation, residual } = node.attrs;
   const [x, w] = node.inputs as [Value, Value];
   const cols = w.shape[0]!;
@@ -102,7 +123,7 @@ function lowerGemm(index: GraphIndex, weights: WeightStore, node: NodeOf<"gemm">
   const inPlace = stream && index.lastUse(stream) === position && index.producer(stream) ? stream : undefined;
   if (stream && !inPlace) operands.push({ value: stream });
   const mode = !stream ? "none" : inPlace ? "in-place" : "read";
-  return { launch: gemm({ source: gemmSource(node), cols, bias, activation, residual: mode }), operands, inPlace };
+  return { launch: make(gemm, { source: gemmSource(node), cols, bias, activation, residual: mode }), operands, inPlace };
 }
 
 function gemmSource(node: NodeOf<"gemm">): Source {

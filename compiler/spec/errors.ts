@@ -22,7 +22,7 @@ export function show(value: unknown): string {
   if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
   let text: string;
   try {
-    text = JSON.stringify(value) ?? String(value);
+    text = JSON.stringify(value) ?? "an object";
   } catch {
     text = "an object";
   }

@@ -160,7 +160,7 @@ const side = fc.integer({ min: 1, max: 40 });
 
 properties("to the same size changes nothing", () => {
   fc.assert(fc.property(side, side, fc.constantFrom(1 as const, 3 as const), fc.constantFrom(...interpolations), fc.infiniteStream(fc.nat(255)), (width, height, channels, interpolation, pixels) => {
-    const data = Uint8Array.from({ length: width * height * channels }, () => pixels.next().value);
+    const data = Uint8Array.from(pixels.take(width * height * channels));
     assertSame(resize({ data, width, height, channels }, width, height, interpolation).data, data, "pixels");
   }), { numRuns: 50 });
 });
@@ -175,7 +175,7 @@ properties("keeps a constant image constant", () => {
 
 properties("treats the channels alike", () => {
   fc.assert(fc.property(side, side, side, side, fc.constantFrom(...interpolations), fc.infiniteStream(fc.nat(255)), (width, height, toWidth, toHeight, interpolation, pixels) => {
-    const gray = Uint8Array.from({ length: width * height }, () => pixels.next().value);
+    const gray = Uint8Array.from(pixels.take(width * height));
     const rgb = Uint8Array.from({ length: gray.length * 3 }, (_, i) => gray[Math.floor(i / 3)]!);
     const one = resize({ data: gray, width, height }, toWidth, toHeight, interpolation).data;
     const three = resize({ data: rgb, width, height }, toWidth, toHeight, interpolation).data;

@@ -112,7 +112,7 @@ const torchConvolutions: Readonly<Record<string, Expected>> = {
 
 const truncatedLinears: Readonly<Record<string, Expected>> = Object.fromEntries(
   ["blocks.0.attn.qkv", "blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "pre_logits.fc", "head", "head_dist"]
-    .flatMap((name) => [[`${name}.weight`, trunc], [`${name}.bias`, zero]]),
+    .flatMap((name): [string, Expected][] => [[`${name}.weight`, trunc], [`${name}.bias`, zero]]),
 );
 
 const expectations: Readonly<Record<InitScheme, Readonly<Record<string, Expected>>>> = {

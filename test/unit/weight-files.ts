@@ -23,7 +23,8 @@ export function makeFile(tensors: Readonly<Record<string, MadeTensor>> | Readonl
   const entries: string[] = [];
   const parts: Uint8Array[] = [];
   let offset = 0;
-  for (const [name, { dtype, shape, bytes }] of tensors instanceof Map ? tensors : Object.entries(tensors)) {
+  const named: Iterable<readonly [string, MadeTensor]> = tensors instanceof Map ? tensors : Object.entries(tensors);
+  for (const [name, { dtype, shape, bytes }] of named) {
     entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [offset, offset + bytes.length] })}`);
     parts.push(bytes);
     offset += bytes.length;

@@ -1,0 +1,79 @@
+import type { SourceFile } from "ts-morph";
+import type { CompiledPlan } from "../plan/plan.js";
+import type { ResolvedSpec } from "../spec/resolve.js";
+import { printData } from "./print.js";
+
+/** Where generated code finds the runtime. */
+export interface RuntimeImports {
+  /** `./runtime/codegen.js`, or `vitc/runtime/codegen`. */
+  readonly codegen: string;
+  /** `#platform` (package.json maps it to the Node or the browser side), or `vitc/runtime/node`. */
+  readonly platform: string;
+}
+
+/** Writes a package's door: types that say what goes in and comes out, and `load`. */
+export function writeIndex(file: SourceFile, spec: ResolvedSpec, { plan, recipe }: CompiledPlan, imports: RuntimeImports, command: string): void {
+  const [channels, height, width] = plan.input.shape as [number, number, number];
+  file.addImportDeclaration({ moduleSpecifier: imports.codegen, namedImports: ["loadModel", { name: "LoadOptions", isTypeOnly: true }, { name: "Model", isTypeOnly: true }, { name: "ModelDefinition", isTypeOnly: true }, { name: "Tensor", isTypeOnly: true }] });
+  file.addImportDeclaration({ moduleSpecifier: "./kernels/index.js", namedImports: ["kernels"] });
+  file.addImportDeclaration({ moduleSpecifier: "./plan.js", namedImports: ["plan"] });
+  file.addImportDeclaration({ moduleSpecifier: "./weights.js", namedImports: ["recipe"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Progress", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
+
+  file.addInterface({
+    name: "Outputs",
+    isExported: true,
+    docs: ["What a run returns: f32 values with their shape, one row an image."],
+    properties: plan.outputs.map(({ name, shape }) => ({
+      name: /^[A-Za-z_]\w*$/.test(name) ? name : JSON.stringify(name),
+      isReadonly: true,
+      type: `Tensor<readonly [${shape.join(", ")}]>`,
+      docs: [`${describeOutput(name)} [images, ${shape.join(", ")}].`],
+    })),
+  });
+  const constant = (name: string, text: string, docs: string) => file.addVariableStatement({ isExported: true, declarationKind: "const" as never, docs: [docs], declarations: [{ name, initializer: text }] });
+  constant("input", `${printData({ channels, height, width })} as const`, `What a run takes: images of ${channels} x ${height} x ${width} (channels, height, width) once preprocessed.`);
+  if (plan.labels.length > 0) {
+    constant("labels", `${printData(plan.labels)} as const`, "Class names in the order of the logits.");
+    file.addTypeAlias({ name: "Label", isExported: true, type: "(typeof labels)[number]", docs: ["A class name."] });
+  }
+  file.addVariableStatement({
+    declarationKind: "const" as never,
+    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, plan, kernels, recipe, command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)}) }` }],
+  });
+  const parameters = recipeParameters(recipe.tensors);
+  file.addFunction({
+    name: "load",
+    isExported: true,
+    parameters: [{ name: "options", type: "LoadOptions" }],
+    returnType: "Promise<Model<Outputs>>",
+    docs: [
+      `Loads ${spec.name} (${parameters.toLocaleString("en-US")} parameters) onto a GPU, ready to \`run\`.\n@throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.`,
+    ],
+    statements: "return loadModel<Outputs>(definition, options);",
+  });
+}
+
+/** The runtime ABI that generated code is written for; a test holds it equal to the runtime's. */
+export const abi = 1;
+
+/** Numbers in the weight file that the recipe reads. */
+export function recipeParameters(tensors: CompiledPlan["recipe"]["tensors"]): number {
+  const sizes = new Map(tensors.flatMap(({ sources }) => sources.map(({ names, shape }) => [names[0]!, shape.reduce((product, n) => product * n, 1)] as const)));
+  return [...sizes.values()].reduce((sum, n) => sum + n, 0);
+}
+
+function describeOutput(name: string): string {
+  const block = /^blocks\.(\d+)$/.exec(name);
+  if (block) return `Tokens after block ${block[1]},`;
+  const known: Record<string, string> = {
+    logits: "Scores of the classes, before softmax,",
+    features: "What the head reads,",
+    embed: "Tokens before the first block,",
+    norm: "Tokens after the last norm,",
+    logits_cls: "Scores of the class token's head,",
+    logits_dist: "Scores of the distillation token's head,",
+  };
+  return known[name] ?? `${name},`;
+}

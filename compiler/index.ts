@@ -1,0 +1,8 @@
+/** vitc: declare a Vision Transformer, compile it to a WebGPU package. */
+export { compile, type CompileOptions, type Package } from "./compile.js";
+export { defineViT } from "./spec/define.js";
+export { SpecError, type SpecIssue } from "./spec/errors.js";
+export { resolve, type Geometry, type ResolvedSpec } from "./spec/resolve.js";
+export { specJsonSchema } from "./spec/schema.js";
+export type { Activation, AttentionSpec, DropoutSpec, MlpSpec, NormSpec, PositionSpec, PreprocessSpec, Size, StemLayer, TokensSpec, ViTSpec } from "./spec/types.js";
+export { version } from "./version.js";
