@@ -1,5 +1,5 @@
 /** Initial weights: for models that are to be trained, and for running a model before any checkpoint exists. */
-import { RandomStream, randomState } from "./random.js";
+import { RandomStream, randomState } from "../ir/random.js";
 import { CheckpointError, type TensorShape } from "./safetensors.js";
 
 /**

@@ -1,7 +1,7 @@
 import { GraphBuilder, type Graph, type Node, type Value } from "./graph.js";
 import { ops } from "./ops/index.js";
 import { IrError, sameShape, type Op, type Primitive, type Tensor } from "./ops/op.js";
-import { seededRandom } from "./random.js";
+import { RandomStream, randomState } from "./random.js";
 
 export interface InterpretOptions {
   /** Model inputs by name. */
@@ -33,7 +33,8 @@ export function interpret(graph: Graph, options: InterpretOptions): Map<string, 
   const kept = new Set(graph.outputs.map((output) => output.value));
   for (const node of primitives) {
     const op = ops[node.op] as Primitive<unknown>;
-    const random = options.training && seededRandom(options.training.seed, `${node.op} ${node.name}`);
+    const stream = options.training && new RandomStream(randomState(options.training.seed, `${node.op} ${node.name}`));
+    const random = stream && (() => stream.uniform());
     values.set(node.output, op.evaluate(node.inputs.map((input) => values.get(input)!), node.attrs, { random }));
     for (const input of node.inputs) if (lastUse.get(input) === node && !kept.has(input)) values.delete(input);
   }

@@ -38,17 +38,14 @@ export interface Rewriter {
 export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) => Value | undefined): Graph {
   const replaced = new Map<Value, Value>();
   const producers = new Map<Value, Node>();
-  const readers = new Map<Value, Node[]>();
   const outputs = new Set(graph.outputs.map((output) => output.value));
-  for (const node of graph.nodes)
-    for (const input of node.inputs) {
-      const list = readers.get(input);
-      if (list) list.push(node);
-      else readers.set(input, [node]);
-    }
+  // Most passes ask about few nodes or none, so who reads what is found out when first asked.
+  let known: Map<Value, Node[]> | undefined;
+  const readers = (value: Value): readonly Node[] => (known ??= readersOf(graph)).get(value) ?? [];
   // Uses are counted before the rewrite; a replacement inherits those of what it replaces.
   const original = new Map<Value, Value>();
   const origin = (value: Value) => original.get(value) ?? value;
+  const emitted = new Set<Value>();
   let nodes: Node[] = [];
 
   const rewriter: Rewriter = {
@@ -56,13 +53,14 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
       const node = value && producers.get(value);
       return node?.op === op ? (node as unknown as NodeOf<Name>) : undefined;
     },
-    uses: (value) => (readers.get(origin(value))?.length ?? 0) + (outputs.has(origin(value)) ? 1 : 0),
+    uses: (value) => readers(origin(value)).length + (outputs.has(origin(value)) ? 1 : 0),
     isOutput: (value) => outputs.has(origin(value)),
-    readers: (value) => readers.get(origin(value)) ?? [],
+    readers: (value) => readers(origin(value)),
     emit(op, attrs, inputs, name) {
       const node = makeNode(op, attrs, inputs, name);
       nodes.push(node);
       producers.set(node.output, node);
+      emitted.add(node.output);
       return node.output;
     },
   };
@@ -73,15 +71,28 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
     const replacement = visit(current, rewriter);
     if (replacement) {
       replaced.set(node.output, replacement);
-      if (!original.has(replacement) && !readers.has(replacement)) original.set(replacement, node.output);
+      // Only what this rewrite made takes over the uses; a value of the graph has its own.
+      if (emitted.has(replacement) && !original.has(replacement)) original.set(replacement, node.output);
     } else {
       nodes.push(current);
       producers.set(current.output, current);
     }
   }
+  if (replaced.size === 0) return graph;
   const renamed = graph.outputs.map(({ name, value }) => ({ name, value: replaced.get(value) ?? value }));
   nodes = live(nodes, renamed.map((output) => output.value));
   return { ...graph, nodes, outputs: renamed };
+}
+
+function readersOf(graph: Graph): Map<Value, Node[]> {
+  const readers = new Map<Value, Node[]>();
+  for (const node of graph.nodes)
+    for (const input of node.inputs) {
+      const list = readers.get(input);
+      if (list) list.push(node);
+      else readers.set(input, [node]);
+    }
+  return readers;
 }
 
 /** The nodes that some output depends on. */

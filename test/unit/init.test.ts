@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { initialize, type InitScheme } from "../../compiler/checkpoint/init.js";
-import { RandomStream, randomState } from "../../compiler/checkpoint/random.js";
+import { RandomStream, randomState } from "../../compiler/ir/random.js";
 import { CheckpointError, writeSafetensors, writeSafetensorsFile, type NamedTensor, type TensorShape } from "../../compiler/checkpoint/safetensors.js";
 
 const dim = 96;

@@ -10,6 +10,7 @@ export const conv2d: Primitive<{ readonly stride: readonly [number, number]; rea
     demand(x?.length === 4 && w?.length === 4 && x[1] === w[1], () => `conv2d: x ${x} and weight ${w} do not fit`);
     demand(bias === undefined || (bias.length === 1 && bias[0] === w[0]), () => `conv2d: bias ${bias} for weight ${w}`);
     const side = (axis: 0 | 1) => Math.floor((x[2 + axis]! + 2 * padding[axis] - w[2 + axis]!) / stride[axis]) + 1;
+    demand(side(0) > 0 && side(1) > 0, () => `conv2d: kernel ${w.slice(2)} is larger than x ${x}`);
     return [x[0]!, w[0]!, side(0), side(1)];
   },
   flops: ([, w], _attrs, [batch, out, height, width]) => 2 * batch! * height! * width! * (elements(w!) / w![0]!) * out!,

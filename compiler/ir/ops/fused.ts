@@ -1,8 +1,10 @@
 import type { Value } from "../graph.js";
-import { conv2d, mapToTokens } from "./conv.js";
+import { conv2d, mapToTokens, tokensToMap } from "./conv.js";
 import { linear } from "./linear.js";
 import { demand, elements, last, sameShape, type Fused, type Shape } from "./op.js";
-import type { ActivationKind } from "./pointwise.js";
+import { add, expand, type ActivationKind } from "./pointwise.js";
+import { layerNorm, reduce } from "./rows.js";
+import { concat, sliceTokens, token } from "./tokens.js";
 
 /** Where the rows of a matrix product come from. */
 export type GemmSource =
@@ -23,7 +25,7 @@ export interface GemmAttrs {
 /** The output of a convolution source, as tokens [batch, positions, out]; of rows, [..., out]. */
 function gemmShape(x: Shape, w: Shape, source: GemmSource): Shape {
   if (source.kind === "rows") return linear.infer([x, w], {});
-  const map = source.kind === "image" ? x : [x[0]!, x[2]!, source.height, source.width];
+  const map = source.kind === "image" ? x : tokensToMap.infer([x], source);
   return mapToTokens.infer([conv2d.infer([map, w], source)], {});
 }
 
@@ -78,9 +80,12 @@ export interface EmbedAttrs {
 /** Prefix tokens [1, 1, dim] in front of the patches [batch, patches, dim], plus positions. Inputs: patches, prefix tokens, positions if any. */
 export const embed: Fused<EmbedAttrs> = {
   infer(inputs, { prefix, position }) {
-    const x = inputs[0]!;
     demand(inputs.length === 1 + prefix + Number(position !== "none"), () => `embed: ${inputs.length} inputs`);
-    return [x[0]!, x[1]! + prefix, x[2]!];
+    const patches = inputs[0]!;
+    const table = inputs[inputs.length - 1]!;
+    const tokens = inputs.slice(1, 1 + prefix).map((shape) => expand.infer([shape], { batch: patches[0]! }));
+    const all = concat.infer([...tokens, position === "patches" ? add.infer([patches, table], {}) : patches], { axis: 1 });
+    return position === "all" ? add.infer([all, table], {}) : all;
   },
   flops: (_inputs, { position }, output) => (position === "none" ? 0 : elements(output)),
   expand(b, inputs, { prefix, position }, name) {
@@ -95,18 +100,14 @@ export const embed: Fused<EmbedAttrs> = {
 
 /** The layer norm of one token of x [batch, tokens, width] -> [batch, width]. Inputs: x, scale, bias. */
 export const tokenNorm: Fused<{ readonly index: number; readonly eps: number }> = {
-  infer([x]) {
-    return [x![0]!, x![2]!];
-  },
+  infer: ([x, scale, bias], { index, eps }) => layerNorm.infer([token.infer([x!], { index }), scale!, bias!], { eps }),
   flops: (_inputs, _attrs, output) => 8 * elements(output),
   expand: (b, [x, scale, bias], { index, eps }, name) => b.node("layerNorm", { eps }, [b.node("token", { index }, [x!], name), scale!, bias!], name),
 };
 
 /** The mean or maximum over the tokens of x [batch, tokens, width] from `start` on -> [batch, width]. */
 export const poolTokens: Fused<{ readonly kind: "avg" | "max"; readonly start: number }> = {
-  infer([x]) {
-    return [x![0]!, x![2]!];
-  },
+  infer: ([x], { kind, start }) => reduce.infer([sliceTokens.infer([x!], { start, end: x![1]! })], { kind }),
   flops: ([x], { start }) => x![0]! * (x![1]! - start) * x![2]!,
   expand: (b, [x], { kind, start }, name) => b.node("reduce", { kind }, [b.node("sliceTokens", { start, end: x!.shape[1]! }, [x!], name)], name),
 };

@@ -1,0 +1,1 @@
+export declare const embed_b1_t1p64_w128_position_all: string;
