@@ -1,5 +1,13 @@
 import { AdapterError } from "./errors.js";
 
+declare global {
+  // Declarations of this file name these. Where the platform declares them (TypeScript 6's lib.dom, @webgpu/types) this adds nothing;
+  // elsewhere it keeps a consumer's project compiling.
+  interface GPUDevice {}
+  interface GPUAdapter {}
+  interface GPUBuffer {}
+}
+
 /**
  * Which adapter to ask for. `auto`: a GPU, or else a software adapter, said so in `AdapterInfo.notice`. `gpu`: never software.
  * `software`: never a GPU. `null` (Node): Dawn's null backend, which validates WGSL and executes nothing.

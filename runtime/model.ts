@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { chooseProfiles } from "./choose.js";
 import { describeAdapter, requestBrowserDevice, type AdapterChoice, type AdapterInfo, type DeviceOptions, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js";
@@ -49,6 +50,10 @@ export interface ModelDefinition {
   /** Loads the Node side; called in Node only. */
   readonly platform: () => Promise<Platform>;
 }
+
+/** A model can stand in a `using` declaration. (Said by an interface because the declaration of a computed method is emitted twice.) */
+// eslint-disable-next-line @typescript-eslint/no-unused-vars -- an interface that merges with a class must repeat its type parameters
+export interface Model<Outputs extends object> extends Disposable {}
 
 /** A model on a device, ready to run. */
 export class Model<Outputs extends object> {
@@ -123,10 +128,6 @@ export class Model<Outputs extends object> {
     if (this.ownsDevice) this.opened.device.destroy();
   }
 
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
   /** Used by generated packages; see their `load`. */
   static async load<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
     const { plan, kernels, recipe } = definition;
@@ -160,6 +161,10 @@ export class Model<Outputs extends object> {
     }
   }
 }
+
+Model.prototype[Symbol.dispose] = function (this: Model<object>): void {
+  this.dispose();
+};
 
 function openFor(plan: Plan, adapter: AdapterChoice, platform: Platform | undefined): Promise<OpenedDevice> {
   const options = { adapter, requiredLimits: plan.limits };

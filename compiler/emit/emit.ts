@@ -21,7 +21,7 @@ export interface EmitOptions {
 export type PackageFiles = ReadonlyMap<string, string>;
 
 /**
- * Plan -> the text of a package: TypeScript first, then JavaScript and declarations from the same sources. Nothing is written to disk.
+ * Plan -> the text of a package: TypeScript (in src/) first, then JavaScript and declarations from the same sources. Nothing is written to disk.
  * @throws Error with the diagnostics if the generated code does not type-check: a bug of ours.
  */
 export async function emit(spec: ResolvedSpec, compiled: CompiledPlan, options: EmitOptions = {}): Promise<PackageFiles> {
@@ -44,8 +44,10 @@ export async function emit(spec: ResolvedSpec, compiled: CompiledPlan, options: 
   if (!shared) for (const [file, text] of runtimeSources()) sources.set(`runtime/${file}`, text);
   if (options.typecheck ?? true) typecheck(project, sources, shared);
 
-  const files = new Map(sources);
+  // TypeScript prefers a .ts to a .d.ts beside it, and would check our sources under a consumer's flags: so they lie in a folder of their own.
+  const files = new Map<string, string>();
   for (const [path, text] of sources) {
+    files.set(`src/${path}`, text);
     const stem = path.slice(0, -".ts".length);
     const { javascript, declarations } = transpile(morph, path, text);
     files.set(`${stem}.js`, javascript);

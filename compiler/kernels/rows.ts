@@ -11,11 +11,12 @@ export interface LayerNormParams {
   readonly start: number;
 }
 
-/** Invocations that share a row. */
-const lanes = 64;
+/** Rows of a workgroup. Few, so that the rows of one image reach many cores. */
+const rowsPerGroup = 16;
 
 /**
- * LayerNorm of rows: x [.., width] -> out [rows, width]. One workgroup a row.
+ * LayerNorm of rows: x [.., width] -> out [rows, width]. One invocation a row: no barrier, which on software adapters costs more than
+ * all the arithmetic (a workgroup that shared a row took half of a whole run there).
  * Two passes, not E[x²] - E[x]²: the residual stream of a ViT carries outliers that cancel in f32.
  */
 export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): Launch {
@@ -25,20 +26,19 @@ export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): L
   const total = (name: string): Wgsl => raw(unit === 4 ? `dot(${name}, vec4<f32>(1.0))` : name);
   const strided = step !== 1 || start !== 0;
   const body = wgsl`
-    let row = group.y * groups.x + group.x;
-    if (row >= rows) { return; }
-    let first = ${raw(strided ? `(row * ${u32(step)} + ${u32(start)})` : "row")} * units;
+    ${linearIndex(rows, rowsPerGroup)}
+    let first = ${raw(strided ? `(index * ${u32(step)} + ${u32(start)})` : "index")} * units;
     var sum = ${raw(zero)};
-    for (var i = lane; i < units; i += lanes) { sum += x[first + i]; }
-    let mean = row_sum(lane, ${total("sum")}) / width;
+    for (var i = 0u; i < units; i++) { sum += x[first + i]; }
+    let mean = ${total("sum")} / width;
     var squares = ${raw(zero)};
-    for (var i = lane; i < units; i += lanes) {
+    for (var i = 0u; i < units; i++) {
       let centred = x[first + i] - mean;
       squares += centred * centred;
     }
-    let rstd = inverseSqrt(row_sum(lane, ${total("squares")}) / width + ${f32(eps)});
-    for (var i = lane; i < units; i += lanes) {
-      out[row * units + i] = (x[first + i] - mean) * rstd * scale[i] + bias[i];
+    let rstd = inverseSqrt(${total("squares")} / width + ${f32(eps)});
+    for (var i = 0u; i < units; i++) {
+      out[index * units + i] = (x[first + i] - mean) * rstd * scale[i] + bias[i];
     }
   `;
   return {
@@ -50,32 +50,14 @@ export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): L
         { name: "bias", access: "read", element },
         { name: "out", access: "read_write", element },
       ],
-      workgroupSize: [lanes, 1, 1],
-      constants: { rows: u32(rows), units: u32(width / unit), width: f32(width), lanes: u32(lanes) },
-      helpers: [rowSum],
-      builtins: raw("@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32"),
+      workgroupSize: [rowsPerGroup, 1, 1],
+      constants: { units: u32(width / unit), width: f32(width) },
+      builtins: linearBuiltins,
       body,
     }),
-    workgroups: cover(rows, 1),
+    workgroups: cover(rows, rowsPerGroup),
   };
 }
-
-/** The sum of one value a lane, given to all lanes. The row is the workgroup's, so the early return before it is uniform. */
-const rowSum: Wgsl = wgsl`
-  var<workgroup> partial: array<f32, ${raw(String(lanes))}>;
-
-  fn row_sum(lane: u32, value: f32) -> f32 {
-    partial[lane] = value;
-    workgroupBarrier();
-    for (var half = lanes / 2u; half > 0u; half /= 2u) {
-      if (lane < half) { partial[lane] += partial[lane + half]; }
-      workgroupBarrier();
-    }
-    let total = partial[0];
-    workgroupBarrier();
-    return total;
-  }
-`;
 
 export interface PoolParams {
   readonly batch: number;

@@ -64,7 +64,9 @@ function check(name: string, source: string, options: object = {}): { status: nu
 for (const [how, specifier, options] of [
   ["by name, with a bundler", "notes-distilled", {}],
   ["by name, as Node resolves", "notes-distilled", { module: "nodenext", moduleResolution: "nodenext" }],
-  ["by path, TypeScript sources and all", "../model/index.js", {}],
+  ["by name, without the library of disposables", "notes-distilled", { lib: ["es2022", "dom"] }],
+  ["by path", "../model/index.js", {}],
+  ["by path, as TypeScript sources", "../model/src/index.js", {}],
 ] as const) {
   test(`a strict project without skipLibCheck type-checks, importing the package ${how}`, () => {
     const { status, output } = check(how.replaceAll(/\W+/g, "-"), usage(specifier), options);
