@@ -27,17 +27,22 @@ export interface WrittenPackage {
  *   go, or when the disk refuses; the signal's reason when it is aborted.
  */
 export async function writePackage(files: PackageFiles, out: string, signal?: AbortSignal): Promise<WrittenPackage> {
-  try {
+  return onDisk(out, async () => {
     const folder = await located(out);
     await clearLeftovers(folder);
     const old = await examine(folder, out);
     const plan = await compare(files, folder, old, out);
     if (plan.changed.length > 0 || plan.removed.length > 0) await replace(folder, files, plan, old.mode, signal);
     return { changed: plan.changed, removed: plan.removed, kept: plan.kept };
-  } catch (cause) {
-    const reason = refusal(cause);
-    throw reason === undefined ? cause : new OutputFolderError(`cannot write ${out}: ${reason}`, { cause });
-  }
+  });
+}
+
+/**
+ * Asks before a compile what `writePackage` would refuse after it.
+ * @throws OutputFolderError when `out` is a file, or holds files and no package of vitc.
+ */
+export async function checkOutputFolder(out: string): Promise<void> {
+  await onDisk(out, async () => examine(await located(out), out));
 }
 
 /** What a generated package says about its making, or undefined when the folder has no package.json of vitc. */
@@ -241,6 +246,16 @@ function isRunning(pid: number): boolean {
   }
 }
 
+/** Says in the user's words what the disk refuses. */
+async function onDisk<T>(out: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const reason = refusal(cause);
+    throw reason === undefined ? cause : new OutputFolderError(`cannot write ${out}: ${reason}`, { cause });
+  }
+}
+
 /** Why the disk refuses, for a person; undefined for errors that are not the disk's. */
 function refusal(error: unknown): string | undefined {
   const code = codeOf(error);
@@ -252,6 +267,7 @@ function refusal(error: unknown): string | undefined {
     ENOSPC: "the disk is full",
     EDQUOT: "the disk quota is used up",
     EBUSY: "the folder is in use, for example as a mount point; write to a folder below it",
+    ENOENT: "a folder on its path cannot be made",
     ENOTDIR: "a part of its path is a file",
     ENAMETOOLONG: "the name is too long",
   };

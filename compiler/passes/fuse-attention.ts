@@ -13,7 +13,8 @@ export const fuseAttention: Pass = {
       const scale = producer(scores?.inputs[0], "scale");
       const parts = [scale?.inputs[0], scores?.inputs[1], mix?.inputs[1]].map((value) => producer(value, "splitHeads"));
       const qkv = parts[0]?.inputs[0];
-      const matches = scale && qkv && parts.every((part, i) => part?.attrs.part === i && part.inputs[0] === qkv);
+      const products = scores?.attrs.transposeB === true && mix?.attrs.transposeB === false;
+      const matches = products && scale && qkv && parts.every((part, i) => part?.attrs.part === i && part.inputs[0] === qkv);
       if (!matches || [mix, softmax, scores].some((n) => uses(n!.output) !== 1)) {
         log(node.name, false, "not the pattern softmax(scale q kᵀ) v on one packed projection, or something inside is read elsewhere");
         return undefined;

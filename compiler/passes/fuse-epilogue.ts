@@ -1,3 +1,4 @@
+import type { NodeOf } from "../ir/graph.js";
 import { sameShape } from "../ir/ops/op.js";
 import { rewrite, type Pass } from "./pass.js";
 
@@ -10,7 +11,7 @@ export const fuseActivation: Pass = {
       if (node.op !== "activation") return undefined;
       const gemm = producer(node.inputs[0], "gemm");
       if (!gemm || uses(gemm.output) !== 1 || gemm.attrs.activation !== "none" || gemm.attrs.residual) {
-        log(node.name, false, gemm ? `the result of ${gemm.name} is also read elsewhere` : "its input is not a matrix product");
+        log(node.name, false, gemm ? declined(gemm, uses(gemm.output)) : "its input is not a matrix product");
         return undefined;
       }
       log(node.name, true, `${node.attrs.kind} in the epilogue of ${gemm.name}`);
@@ -29,10 +30,16 @@ export const fuseResidual: Pass = {
       if (!sameShape(x.shape, branch.shape)) return undefined;
       const gemm = producer(branch, "gemm");
       if (!gemm || uses(branch) !== 1 || gemm.attrs.residual || x === branch) {
-        log(node.name, false, gemm ? `the result of ${gemm.name} is also read elsewhere` : "what is added is not a matrix product");
+        log(node.name, false, gemm ? declined(gemm, uses(branch)) : "what is added is not a matrix product");
         return undefined;
       }
       log(node.name, true, `added in the epilogue of ${gemm.name}`);
       return emit("gemm", { ...gemm.attrs, residual: true }, [...gemm.inputs, x], gemm.name);
     }),
 };
+
+/** Why a product takes nothing more into its epilogue. */
+function declined({ name, attrs }: NodeOf<"gemm">, uses: number): string {
+  if (uses !== 1) return `the result of ${name} is also read elsewhere`;
+  return `${name} already ends in ${attrs.residual ? "a residual" : attrs.activation}`;
+}

@@ -19,8 +19,10 @@ export const fuseEmbed: Pass = {
           ? emit("embed", { prefix: tokens.length, position: "patches" }, [placed.inputs[0]!, ...tokens, placed.inputs[1]!], node.name)
           : emit("embed", { prefix: tokens.length, position: "none" }, [patches, ...tokens], node.name);
       }
-      if (node.op === "add" && node.inputs[0]!.shape.length === 3 && node.inputs[1]!.shape[0] === 1 && producer(node.inputs[1], "gemm") === undefined) {
+      if (node.op === "add" && producer(node.inputs[1], "gemm") === undefined) {
         const [x, table] = node.inputs as [(typeof node.inputs)[0], (typeof node.inputs)[0]];
+        // One table for all images, with a row for each token.
+        if (x.shape.length !== 3 || !sameShape(table.shape, [1, ...x.shape.slice(1)])) return undefined;
         const tokens = producer(x, "embed");
         log(node.name, true, "positions added while the tokens are put together");
         return tokens?.attrs.position === "none" && uses(x) === 1

@@ -5,11 +5,16 @@ export interface SpecIssue {
   readonly message: string;
 }
 
+/** More issues than this are counted in the message instead of listed. */
+export const listedIssues = 20;
+
 /** A spec that cannot be compiled. `issues` lists all that is wrong, each with field, value, what is allowed and the nearest fix. */
 export class SpecError extends Error {
   override readonly name = "SpecError";
   constructor(readonly issues: readonly SpecIssue[]) {
-    super(issues.length === 1 ? line(issues[0]!) : `${issues.length} problems in the spec\n${issues.map((issue) => `  - ${line(issue)}`).join("\n")}`);
+    const listed = issues.slice(0, listedIssues).map((issue) => `  - ${line(issue)}`);
+    const rest = issues.length > listedIssues ? [`  and ${issues.length - listedIssues} more`] : [];
+    super(issues.length === 1 ? line(issues[0]!) : [`${issues.length} problems in the spec`, ...listed, ...rest].join("\n"));
   }
 }
 
@@ -29,8 +34,12 @@ export function show(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
+/** No name of ours is nearly as long: beyond this a text is no misspelling of one, and its distances would take long to compute. */
+export const longestName = 40;
+
 /** The candidate nearest to `name` by edit distance, when it is near enough to be what was meant. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
+  if (name.length > longestName) return undefined;
   const ranked = candidates.map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) })).sort((a, b) => a.distance - b.distance);
   const best = ranked[0];
   return best && best.distance <= Math.max(2, Math.floor(name.length / 3)) ? best.candidate : undefined;

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { nearest, show, SpecError, type SpecIssue } from "./errors.js";
+import { listedIssues, longestName, nearest, show, SpecError, type SpecIssue } from "./errors.js";
 import { specSchema } from "./schema.js";
 import type { ViTSpec } from "./types.js";
 
@@ -20,20 +20,25 @@ function explain(issue: Issue, input: unknown): SpecIssue[] {
   const value = at(input, issue.path);
   const message = (text: string): SpecIssue[] => [{ field, message: text }];
   switch (issue.code) {
-    case "unrecognized_keys":
-      return issue.keys.map((key) => {
-        const known = knownKeys(issue.path);
-        const near = nearest(key, known);
+    case "unrecognized_keys": {
+      const known = knownKeys(issue.path);
+      return issue.keys.map((key, i) => {
+        // Only the first issues are listed, so no more of them need the search for what was meant.
+        const near = i < listedIssues ? nearest(key, known) : undefined;
         return {
-          field: [...issue.path, key].join("."),
+          field: [...issue.path, key.length > longestName ? `${key.slice(0, longestName)}...` : key].join("."),
           message: near ? `is not a field; did you mean \`${near}\`?` : `is not a field; the fields here are ${known.join(", ")}`,
         };
       });
+    }
     case "invalid_type":
       return message(wrongType(issue.expected, value));
+    // Beyond 2^53 zod complains of a whole number twice, and only the field's own bounds are of use.
     case "too_small":
+      if (issue.minimum === Number.MIN_SAFE_INTEGER) return [];
       return message(`${show(value)} is too small; it must be ${issue.inclusive ? "at least" : "more than"} ${issue.minimum}${unit(issue.origin)}`);
     case "too_big":
+      if (issue.maximum === Number.MAX_SAFE_INTEGER) return [];
       return message(`${show(value)} is too large; it must be ${issue.inclusive ? "at most" : "less than"} ${issue.maximum}${unit(issue.origin)}`);
     case "invalid_value": {
       const allowed = issue.values.map(String);
@@ -62,9 +67,7 @@ function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: u
 function wrongType(expected: string, value: unknown): string {
   const wanted = { int: "a whole number", number: "a number", string: "text", boolean: "true or false", array: "a list", object: "an object" }[expected] ?? expected;
   if (value === undefined) return `is missing; it must be ${wanted}`;
-  if (expected === "int" && typeof value === "number" && Number.isFinite(value)) {
-    return Number.isInteger(value) ? `${value} is beyond 2^53` : `${value} is not a whole number; the nearest are ${Math.floor(value)} and ${Math.ceil(value)}`;
-  }
+  if (expected === "int" && typeof value === "number" && Number.isFinite(value)) return `${value} is not a whole number; the nearest are ${Math.floor(value)} and ${Math.ceil(value)}`;
   if (typeof value === "number" && !Number.isFinite(value)) return `${value} is not a usable number; it must be ${wanted}`;
   if (typeof value === "string" && (expected === "int" || expected === "number")) {
     const number = Number(value);

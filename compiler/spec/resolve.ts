@@ -1,7 +1,11 @@
 import { SpecError } from "./errors.js";
+import { stemMaps, type Geometry, type Pair } from "./geometry.js";
+import { expandOutputs } from "./outputs.js";
 import { parseSpec } from "./parse.js";
 import { checkRules } from "./rules.js";
 import type { Activation, Size } from "./types.js";
+
+export type { Geometry, Pair } from "./geometry.js";
 
 /** A spec with every default filled in and every derived size computed. The compiler reads only this. */
 export interface ResolvedSpec {
@@ -40,23 +44,6 @@ export interface ResolvedSpec {
   readonly geometry: Geometry;
 }
 
-/** Sizes that follow from the spec. */
-export interface Geometry {
-  /** The map that patches are cut from: [channels, height, width] after the stem, or of the image. */
-  readonly map: readonly [channels: number, height: number, width: number];
-  /** Patches down and across. */
-  readonly grid: Pair;
-  readonly patches: number;
-  /** Prefix tokens: class and distillation. */
-  readonly prefix: number;
-  /** prefix + patches. */
-  readonly tokens: number;
-  /** Width of what the head reads: representation, or dim. */
-  readonly features: number;
-}
-
-export type Pair = readonly [height: number, width: number];
-
 /**
  * Fills in defaults, derives geometry and checks the rules between fields.
  * @throws SpecError listing every broken rule.
@@ -68,7 +55,7 @@ export function resolve(input: unknown): ResolvedSpec {
   const stem = (spec.stem ?? []).map(({ channels, kernel, stride }) => ({ channels, kernel, stride: stride ?? 1 }));
   const image = pair(spec.image);
   const patch = pair(spec.patch);
-  const map = stem.reduce<Geometry["map"]>(([, h, w], layer) => [layer.channels, convolved(h, layer), convolved(w, layer)], [channels, ...image]);
+  const map = stemMaps([channels, ...image], stem).at(-1)!;
   const grid: Pair = [Math.floor(map[1] / patch[0]), Math.floor(map[2] / patch[1])];
   const prefix = (tokens.class ? 1 : 0) + (tokens.distillation ? 1 : 0);
   const headDim = spec.headDim ?? spec.dim / spec.heads;
@@ -122,21 +109,3 @@ const pair = (size: Size): Pair => (typeof size === "number" ? [size, size] : [s
 
 const perChannel = (value: number | readonly number[], channels: number): readonly number[] =>
   typeof value === "number" ? Array.from({ length: channels }, () => value) : value;
-
-/** Output size of a convolution with padding floor(kernel / 2). */
-const convolved = (size: number, { kernel, stride }: { kernel: number; stride: number }): number =>
-  Math.floor((size + 2 * Math.floor(kernel / 2) - kernel) / stride) + 1;
-
-/** The order in which a run produces its optional outputs; a package lists them in this order whatever the spec's. */
-function expandOutputs(requested: readonly string[], depth: number): string[] {
-  const wanted = new Set(requested.flatMap((name) => (name === "blocks.*" ? blockNames(depth) : [name])));
-  const order = optionalOutputs(depth);
-  return [...wanted].sort((a, b) => order.indexOf(a) - order.indexOf(b));
-}
-
-const blockNames = (depth: number): string[] => Array.from({ length: depth }, (_, i) => `blocks.${i}`);
-
-/** Every name that `outputs` may hold for a model of this depth. */
-export function optionalOutputs(depth: number): string[] {
-  return ["embed", ...blockNames(depth), "norm", "features", "logits_cls", "logits_dist"];
-}

@@ -1,5 +1,7 @@
 import { nearest, show, type SpecIssue } from "./errors.js";
-import { optionalOutputs, type ResolvedSpec } from "./resolve.js";
+import { stemMaps } from "./geometry.js";
+import { optionalOutputs } from "./outputs.js";
+import type { ResolvedSpec } from "./resolve.js";
 import type { ViTSpec } from "./types.js";
 
 /**
@@ -21,15 +23,11 @@ const headsDivideDim: Rule = ({ heads, dim }, written) =>
     return `${heads} does not divide dim ${dim}; use ${near.join(" or ")} heads, or set headDim`;
   });
 
-const stemLeavesAMap: Rule = ({ stem, image, geometry }) =>
-  when(geometry.map[1] < 1 || geometry.map[2] < 1, "stem", () => `${stem.length} layers leave a map of ${geometry.map[1]} x ${geometry.map[2]} from an image of ${image.join(" x ")}; use smaller strides`);
-
 const patchFitsImage: Rule = ({ patch, geometry: { map }, stem }, written) => {
   const what = stem.length > 0 ? "the stem's output" : "the image";
   return [0, 1].flatMap((axis) => {
     const side = axis === 0 ? "height" : "width";
     const [p, size] = [patch[axis]!, map[axis + 1]!];
-    if (size < 1) return [];
     if (p > size) return [{ field: "patch", message: `${p} is larger than ${what} (${side} ${size}); use at most ${size}` }];
     if (size % p === 0 || written.patchRemainder === "crop") return [];
     const [below, above] = [size - (size % p), size - (size % p) + p];
@@ -57,7 +55,7 @@ const mlpWidth: Rule = ({ mlp, dim }, written) => [
 ];
 
 const positionTable: Rule = ({ position, dim }, written) => [
-  ...when(position.kind === "sincos2d" && dim % 4 !== 0, "position.kind", () => `"sincos2d" needs a dim that is a multiple of 4, dim is ${dim}; use ${dim - (dim % 4) || 4} or ${dim - (dim % 4) + 4}`),
+  ...when(position.kind === "sincos2d" && dim % 4 !== 0, "position.kind", () => `"sincos2d" needs a dim that is a multiple of 4, dim is ${dim}; use ${dim > 4 ? `${dim - (dim % 4)} or ` : ""}${dim - (dim % 4) + 4}`),
   ...when(position.kind === "sincos1d" && dim % 2 !== 0, "position.kind", () => `"sincos1d" needs an even dim, dim is ${dim}; use ${dim + 1}`),
   ...when(written.position?.prefix !== undefined && position.kind !== "learned", "position.prefix", () => `${written.position?.prefix} has a meaning for learned positions only, position.kind is "${position.kind}"; leave it out`),
   ...when(written.position?.temperature !== undefined && !position.kind.startsWith("sincos"), "position.temperature", () => `${written.position?.temperature} has a meaning for sincos positions only, position.kind is "${position.kind}"; leave it out`),
@@ -69,11 +67,13 @@ const labelsMatchClasses: Rule = ({ labels, classes }) =>
 const preprocessChannels: Rule = ({ preprocess, channels }) =>
   (["mean", "std"] as const).flatMap((field) => when(preprocess[field].length !== channels, `preprocess.${field}`, () => `${preprocess[field].length} values for ${channels} channels; give one number, or one a channel`));
 
-const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm }) =>
-  outputs.flatMap((name) => {
-    const known = optionalOutputs(depth);
-    if (!known.includes(name)) {
-      const near = nearest(name, [...known, "blocks.*"]);
+const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm }) => {
+  const known = new Set(optionalOutputs(depth));
+  return outputs.flatMap((name) => {
+    if (!known.has(name)) {
+      // All blocks but the one of that number are as near as each other.
+      const meant = `blocks.${Math.min(Number(/\d+$/.exec(name)?.[0] ?? 0), depth - 1)}`;
+      const near = nearest(name, [...optionalOutputs(0), "blocks.*", meant]);
       const block = /^blocks\.\d+$/.test(name);
       const fix = block ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, norm, features, logits_cls, logits_dist`;
       return [{ field: "outputs", message: `${show(name)} is not an output of this model; ${fix}` }];
@@ -84,6 +84,7 @@ const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm }) =>
       ...when(name === "norm" && finalNorm !== "tokens", "outputs", () => `"norm" exists only with finalNorm: "tokens", it is "${finalNorm}"; ask for "blocks.${depth - 1}"`),
     ];
   });
+};
 
 const batchAscends: Rule = ({ batch }) =>
   when(batch.some((n, i) => i > 0 && n <= batch[i - 1]!), "batch", () => `${show(batch)} must ascend without repeats; write ${show([...new Set(batch)].sort((a, b) => a - b))}`);
@@ -91,21 +92,50 @@ const batchAscends: Rule = ({ batch }) =>
 /** Weights above this many bytes are taken for a slip: the largest published ViT has 22 billion parameters. */
 const largestWeights = 256 * 2 ** 30;
 
-const sizesAreSane: Rule = ({ dim, depth, heads, headDim, mlp, classes, geometry, patch, batch }) => {
+/** What a binding holds at most on the adapters that grant the most. */
+const largestBinding = 2 ** 31;
+
+/** Rows or columns of the largest matrix that one launch covers: 65535 workgroups of 64. */
+const largestSide = 65535 * 64;
+
+const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim, mlp, representation, classes, geometry, patch, batch }) => {
   const inner = heads * headDim;
-  const parameters = depth * (4 * dim * inner + 2 * dim * mlp.hidden) + classes * geometry.features + geometry.map[0] * patch[0] * patch[1] * dim + geometry.tokens * dim;
-  const rows = Math.max(...batch) * geometry.tokens;
-  const activation = 4 * rows * Math.max(3 * inner, mlp.hidden, dim);
+  const { map, tokens, features } = geometry;
+  const images = Math.max(...batch);
+  const maps = stemMaps([channels, ...image], stem);
+  const weights = [
+    ...stem.map(({ channels: out, kernel }, i) => ({ field: "stem", what: `the weight of layer ${i}`, bytes: 4 * out * maps[i]![0] * kernel ** 2 })),
+    { field: "patch", what: "the weight of the patch embedding", bytes: 4 * map[0] * patch[0] * patch[1] * dim },
+    { field: "dim", what: "the position table", bytes: 4 * tokens * dim },
+    { field: "heads", what: "the weight of the projection to q, k, v", bytes: 4 * 3 * inner * dim },
+    { field: "mlp", what: "the weight of the MLP", bytes: 4 * mlp.hidden * dim },
+    { field: "representation", what: "its weight", bytes: 4 * representation * dim },
+    { field: "classes", what: "the weight of the head", bytes: 4 * classes * features },
+  ];
+  const activations = [
+    ...maps.map(([c, h, w], i) => ({ what: i === 0 ? `of ${channels} x ${image.join(" x ")}` : `of ${c} x ${h} x ${w} behind layer ${i - 1} of the stem`, bytes: 4 * images * c * h * w })),
+    { what: `of ${tokens} tokens`, bytes: 4 * images * tokens * Math.max(3 * inner, mlp.hidden, dim) },
+    { what: `of ${classes} classes`, bytes: 4 * images * classes },
+  ];
+  const total = 4 * depth * (4 * dim * inner + 2 * dim * mlp.hidden) + weights.reduce((sum, { bytes }) => sum + bytes, 0);
+  const rows = images * maps.slice(1).reduce((most, [, h, w]) => Math.max(most, h * w), tokens);
+  const columns = Math.max(3 * inner, mlp.hidden);
   return [
-    ...when(parameters * 4 > largestWeights, "spec", () => `about ${gib(parameters * 4)} GiB of weights (dim ${dim}, depth ${depth}, mlp.hidden ${mlp.hidden}, ${classes} classes); the limit is ${gib(largestWeights)} GiB`),
-    ...when(geometry.tokens > 2 ** 20, "patch", () => `${patch.join(" x ")} makes ${geometry.tokens} tokens; attention compares each with each, use a larger patch (at most ${2 ** 20} tokens)`),
-    ...when(activation > 2 ** 31, "batch", () => `${Math.max(...batch)} images of ${geometry.tokens} tokens need a buffer of ${gib(activation)} GiB; WebGPU bindings end at 2 GiB, use a smaller batch, image or width`),
+    ...when(total > largestWeights, "spec", () => `about ${gib(total)} GiB of weights (dim ${dim}, depth ${depth}, mlp.hidden ${mlp.hidden}, ${classes} classes); the limit is ${gib(largestWeights)} GiB`),
+    ...weights.flatMap(({ field, what, bytes }) => when(bytes > largestBinding, field, () => `${what} has ${gib(bytes)} GiB; WebGPU bindings end at 2 GiB, use smaller sizes`)),
+    ...when(tokens > 2 ** 20, "patch", () => `${patch.join(" x ")} makes ${tokens} tokens; attention compares each with each, use a larger patch (at most ${2 ** 20} tokens)`),
+    ...activations
+      .filter(({ bytes }) => bytes > largestBinding)
+      .slice(0, 1)
+      .flatMap(({ what, bytes }) => when(true, "batch", () => `${images} ${images === 1 ? "image" : "images"} ${what} need a buffer of ${gib(bytes)} GiB; WebGPU bindings end at 2 GiB, use a smaller batch, image or width`)),
+    ...when(rows > largestSide, "batch", () => `${images} ${images === 1 ? "image makes" : "images make"} a matrix of ${rows} rows; a launch covers ${largestSide}, use a smaller batch or image`),
+    ...when(columns > largestSide, "heads", () => `${heads} of width ${headDim} make a matrix of ${columns} columns; a launch covers ${largestSide}, use fewer or narrower heads`),
   ];
 };
 
 const gib = (bytes: number): string => (bytes / 2 ** 30).toPrecision(3);
 
 const rules: readonly Rule[] = [
-  headsDivideDim, stemLeavesAMap, patchFitsImage, poolNeedsItsToken, distillationIsDeiT, mlpWidth, positionTable,
+  headsDivideDim, patchFitsImage, poolNeedsItsToken, distillationIsDeiT, mlpWidth, positionTable,
   labelsMatchClasses, preprocessChannels, outputsExist, batchAscends, sizesAreSane,
 ];

@@ -47,7 +47,7 @@ const position = z.strictObject({
 
 const norm = z.strictObject({
   kind: z.enum(["layer"]).optional().describe("Layer norm."),
-  eps: z.number().positive().max(1).optional().describe("Added to the variance. Default: 1e-6."),
+  eps: z.number().min(1e-30).max(1).optional().describe("Added to the variance. Default: 1e-6."),
 });
 
 const dropout = z.strictObject({
@@ -94,7 +94,7 @@ export const specSchema = z.strictObject({
   pool: z.enum(["token", "avg", "max"]).optional()
     .describe("How tokens become one vector: the class `token` (default), or the `avg` or `max` over patch tokens."),
   representation: optionalCount(1048576).optional().describe("Width of a linear layer with tanh between the pooled vector and the head. Default 0: none."),
-  classes: optionalCount(10_000_000).optional().describe("Number of classes, default 1000. With 0 there is no head: the model returns `features`."),
+  classes: optionalCount(4_000_000).optional().describe("Number of classes, default 1000. With 0 there is no head: the model returns `features`."),
   dropout: dropout.optional().describe("Dropout rates in training; the identity at inference."),
   outputs: z.array(z.string()).max(4096).readonly().optional()
     .describe("Tensors to return besides the logits (or features): `embed` (tokens before the first block), `blocks.0` ..., `blocks.*` (all), `norm` (tokens after the last norm), `features` (what the head reads), `logits_cls` and `logits_dist` (each head of a distilled model)."),

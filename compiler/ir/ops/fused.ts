@@ -83,7 +83,10 @@ export const embed: Fused<EmbedAttrs> = {
     demand(inputs.length === 1 + prefix + Number(position !== "none"), () => `embed: ${inputs.length} inputs`);
     const patches = inputs[0]!;
     const table = inputs[inputs.length - 1]!;
-    const tokens = inputs.slice(1, 1 + prefix).map((shape) => expand.infer([shape], { batch: patches[0]! }));
+    const tokens = inputs.slice(1, 1 + prefix).map((shape) => {
+      demand(shape[1] === 1, () => `embed: prefix token ${shape}`);
+      return expand.infer([shape], { batch: patches[0]! });
+    });
     const all = concat.infer([...tokens, position === "patches" ? add.infer([patches, table], {}) : patches], { axis: 1 });
     return position === "all" ? add.infer([all, table], {}) : all;
   },

@@ -1,0 +1,113 @@
+import { Command } from "commander";
+import { readdir, readFile } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
+import type { PackageFiles } from "../emit/emit.js";
+import type { Provenance } from "../emit/package-files.js";
+import { UserError, type Cli } from "./context.js";
+import { exitCodeOf } from "./errors.js";
+import { plural, some } from "./format.js";
+import type { CheckReport } from "./json.js";
+import { loadSpec } from "./load-spec.js";
+import { jsonOption } from "./options.js";
+
+type Checked = CheckReport["packages"][number];
+
+/** `vitc check [DIR...]`: is each package what compiling its spec gives? */
+export function checkCommand(cli: Cli): Command {
+  return new Command("check")
+    .summary("tell whether generated packages are up to date")
+    .description("Compiles the spec of each package again, in memory, and compares every file byte for byte. Exit code 1 if a package is stale.")
+    .argument("[dir...]", "packages (default: those in ./generated)")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExamples:\n  $ vitc check\n  $ vitc check web/model --json")
+    .action(async (dirs: readonly string[], options: { readonly json?: boolean }) => {
+      const folders = dirs.length > 0 ? dirs : await generatedFolders(cli.cwd);
+      const { readProvenance } = await import("../emit/write.js");
+      const packages: Checked[] = [];
+      const progress = cli.progress("Checking");
+      try {
+        for (const [i, folder] of folders.entries()) {
+          progress.update(i / folders.length, folder);
+          const provenance = await readProvenance(resolve(cli.cwd, folder));
+          if (provenance === undefined) throw new UserError(`${folder} is not a package of vitc: it has no package.json with a "vitc" entry`);
+          packages.push(await checkPackage(cli, folder, provenance));
+          // Lets Ctrl-C in: compiling never waits for anything.
+          await new Promise((turn) => setImmediate(turn));
+          cli.signal.throwIfAborted();
+        }
+      } finally {
+        progress.done();
+      }
+      const stale = packages.some(({ status }) => status !== "fresh");
+      if (stale) process.exitCode = 1;
+      if (options.json === true) return cli.json((await import("./json.js")).jsonShapes.check, { stale, packages });
+      for (const checked of packages) cli.print(describe(checked));
+    });
+}
+
+/** The folders of ./generated that hold a package. An empty answer is a mistake: a check of nothing would pass for ever. */
+async function generatedFolders(cwd: string): Promise<string[]> {
+  const entries = await readdir(join(cwd, "generated"), { withFileTypes: true }).catch(() => undefined);
+  if (entries === undefined) throw new UserError(`there is no folder generated in ${cwd}: name the packages, as \`vitc check web/model\``);
+  const { readProvenance } = await import("../emit/write.js");
+  const folders: string[] = [];
+  for (const { name } of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (!name.startsWith(".") && (await readProvenance(join(cwd, "generated", name)))) folders.push(join("generated", name));
+  }
+  if (folders.length === 0) throw new UserError("there is no package of vitc in ./generated: compile one with `vitc compile SPEC`, or name the packages");
+  return folders;
+}
+
+async function checkPackage(cli: Cli, dir: string, provenance: Provenance): Promise<Checked> {
+  const folder = resolve(cli.cwd, dir);
+  const reference = relative(cli.cwd, resolve(folder, provenance.spec));
+  const batch = await compiledBatch(folder);
+  const command = (own: boolean): string => ["npx vitc compile", reference, "--out", dir, ...(own ? [] : ["--batch", batch?.join(",")]), ...(provenance.sharedRuntime ? ["--shared-runtime"] : [])].join(" ");
+  const nothing = { changed: [], missing: [], extra: [] };
+  try {
+    const { spec } = await loadSpec(reference, cli.cwd);
+    const [{ compile }, { resolve: resolveSpec }] = await Promise.all([import("../compile.js"), import("../spec/resolve.js")]);
+    const own = batch === undefined || String(resolveSpec(spec).batch) === String(batch);
+    // What the type check would say was said when the package was made.
+    const { files } = await compile(spec, { batch, sharedRuntime: provenance.sharedRuntime, typecheck: false, source: provenance.spec });
+    const compared = await compare(folder, files, provenance);
+    const fresh = Object.values(compared).every((paths) => paths.length === 0);
+    return { folder: dir, spec: reference, status: fresh ? "fresh" : "stale", ...compared, command: command(own) };
+  } catch (error) {
+    if (exitCodeOf(error) !== 1 || !(error instanceof Error)) throw error;
+    return { folder: dir, spec: reference, status: "broken", ...nothing, problem: error.message, command: command(true) };
+  }
+}
+
+/** The batch sizes that a package was compiled for, which the command line may have chosen and not the spec. */
+async function compiledBatch(folder: string): Promise<number[] | undefined> {
+  try {
+    const { batch } = JSON.parse(await readFile(join(folder, "spec.json"), "utf8")) as { readonly batch?: unknown };
+    return Array.isArray(batch) && batch.length > 0 && batch.every((size) => Number.isSafeInteger(size)) ? (batch as number[]) : undefined;
+  } catch {
+    // A missing or broken spec.json is found by the comparison.
+    return undefined;
+  }
+}
+
+async function compare(folder: string, files: PackageFiles, provenance: Provenance): Promise<Pick<Checked, "changed" | "missing" | "extra">> {
+  const [changed, missing]: [string[], string[]] = [[], []];
+  for (const [path, text] of files) {
+    const found = await readFile(join(folder, path)).catch(() => undefined);
+    if (found === undefined) missing.push(path);
+    else if (!found.equals(Buffer.from(text))) changed.push(path);
+  }
+  const extra: string[] = [];
+  for (const path of provenance.files) {
+    const isThere = !files.has(path) && (await readFile(join(folder, path)).then(() => true, () => false));
+    if (isThere) extra.push(path);
+  }
+  return { changed: changed.sort(), missing: missing.sort(), extra: extra.sort() };
+}
+
+function describe({ folder, status, changed, missing, extra, problem, command }: Checked): string {
+  if (status === "fresh") return `${folder}: fresh`;
+  const lists = [["changed", changed], ["missing", missing], ["no longer made", extra]] as const;
+  const differences = lists.filter(([, paths]) => paths.length > 0).map(([what, paths]) => `  ${plural(paths.length, "file")} ${what}: ${some(paths)}`);
+  return [`${folder}: ${status}`, ...(problem === undefined ? differences : [`  ${problem}`]), `  regenerate with: ${command}`].join("\n");
+}

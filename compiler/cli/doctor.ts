@@ -1,0 +1,114 @@
+import { Command } from "commander";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { AdapterChoice, AdapterInfo } from "../../runtime/device.js";
+import { version } from "../version.js";
+import type { Cli } from "./context.js";
+import type { DoctorReport } from "./json.js";
+import { jsonOption } from "./options.js";
+
+/** `vitc doctor`: what this machine has for running models, and how to get what it lacks. */
+export function doctorCommand(cli: Cli): Command {
+  return new Command("doctor")
+    .summary("tell whether this machine can run models, and what it lacks")
+    .description("Tells what this machine has for running models: Node, Dawn (npm webgpu), a GPU, a software adapter. For what is missing it tells how to get it. Exit code 1 if nothing can run.")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExamples:\n  $ vitc doctor\n  $ vitc doctor --json")
+    .action(async (options: { readonly json?: boolean }) => {
+      const progress = cli.progress("Looking for adapters");
+      const report = await examine().finally(() => progress.done());
+      if (!report.usable) process.exitCode = 1;
+      if (options.json === true) return cli.json((await import("./json.js")).jsonShapes.doctor, report);
+      cli.print(describe(report));
+    });
+}
+
+async function examine(): Promise<DoctorReport> {
+  const { findSoftwareAdapter } = await import("../../runtime/node.js");
+  const problems: DoctorReport["problems"] = [];
+  const webgpu = await webgpuVersion();
+  // In this order: what a run would do first, before the search has loaded anything into the process.
+  const auto = await probe("auto");
+  const gpu = await probe("gpu");
+  const software = await probe("software");
+  const source = await findSoftwareAdapter();
+  const images = await import("sharp").then(() => undefined, (error: unknown) => reasonOf(error));
+
+  const usable = auto.adapter !== null;
+  if (!usable) problems.push({ ...fault(auto.reason), blocking: true });
+  else if (gpu.adapter === null) problems.push({ what: `There is no GPU, so models run on the CPU, slowly:\n${triedIn(gpu.reason)}`, fix: "Install your GPU's driver; in a container, hand the GPU to it. For speed without a GPU, use a CPU runtime.", blocking: false });
+  if (images !== undefined) problems.push({ what: `Image files cannot be decoded: npm sharp does not load (${images}).`, fix: "npm install sharp; or give `vitc run` a safetensors file with the preprocessed `input`.", blocking: false });
+  return {
+    usable,
+    version,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    webgpu,
+    gpu: gpu.adapter,
+    software: software.adapter,
+    auto: auto.adapter,
+    softwareSource: "source" in source ? source.source : null,
+    images: images === undefined,
+    problems,
+  };
+}
+
+interface Probe {
+  readonly adapter: DoctorReport["auto"];
+  /** Why there is none. */
+  readonly reason: string;
+}
+
+/** Opens a device as a run does, and closes it. */
+async function probe(choice: AdapterChoice): Promise<Probe> {
+  const { requestDevice } = await import("../../runtime/node.js");
+  try {
+    const { device, adapter } = await requestDevice({ adapter: choice });
+    device.destroy();
+    return { adapter: await shown(adapter), reason: "" };
+  } catch (error) {
+    return { adapter: null, reason: reasonOf(error) };
+  }
+}
+
+async function shown(info: AdapterInfo): Promise<NonNullable<DoctorReport["auto"]>> {
+  const { adapterName } = await import("../../runtime/device.js");
+  return { name: adapterName(info), software: info.software, ...(info.notice === undefined ? {} : { notice: info.notice }) };
+}
+
+async function webgpuVersion(): Promise<DoctorReport["webgpu"]> {
+  const { resolvePackage } = await import("../../runtime/node-software.js");
+  const entry = resolvePackage("webgpu");
+  if (entry === undefined) return { installed: false };
+  const manifest = await readFile(join(dirname(entry), "package.json"), "utf8").then((text) => JSON.parse(text) as { readonly version?: unknown }, () => undefined);
+  return { installed: true, ...(typeof manifest?.version === "string" ? { version: manifest.version } : {}) };
+}
+
+/** The runtime's message says what was tried and, in its last line, what to do. */
+function fault(reason: string): { what: string; fix: string } {
+  const lines = reason.replace(/ `vitc doctor` shows.*$/s, "").split("\n");
+  const install = lines.findLast((line) => /^(Install|It holds|Its binary)/.test(line)) ?? /npm install \S+/.exec(reason)?.[0] ?? "npm install webgpu";
+  return { what: lines.filter((line) => line !== install).join("\n"), fix: install };
+}
+
+/** What was tried, in the runtime's words. */
+const triedIn = (reason: string): string => reason.split("\n").filter((line) => line.startsWith("  - ")).join("\n");
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+function describe(report: DoctorReport): string {
+  const adapter = (found: DoctorReport["auto"], none: string): string => (found === null ? none : `${found.name}${found.software ? " (software)" : ""}`);
+  const rows: (readonly [string, string])[] = [
+    ["vitc", report.version],
+    ["node", `${report.node}, ${report.platform}`],
+    ["webgpu", report.webgpu.installed ? (report.webgpu.version ?? "installed") : "not installed"],
+    ["GPU", adapter(report.gpu, "none")],
+    ["software", adapter(report.software, "none")],
+    ["", report.softwareSource === null ? "" : `from ${report.softwareSource}`],
+    ["image files", report.images ? "yes" : "no"],
+    ["a run uses", adapter(report.auto, "nothing: no model can run here")],
+  ];
+  const lines = rows.filter(([, value]) => value !== "").map(([name, value]) => `${name.padEnd(11)}  ${value}`);
+  const problems = report.problems.map(({ what, fix }) => `\n${what}\n  -> ${fix}`);
+  return [...lines, ...problems].join("\n");
+}

@@ -1,0 +1,94 @@
+import { stat } from "node:fs/promises";
+import { extname, resolve } from "node:path";
+import type { ModelInput, Plan } from "../../runtime/codegen.js";
+import { decodeFloats, isFloatType } from "../../runtime/decode.js";
+import type { ImagePixels } from "../../runtime/image.js";
+import { fromPath } from "../../runtime/node.js";
+import { readHeader } from "../../runtime/safetensors.js";
+import { readExactly } from "../../runtime/source.js";
+import { UserError } from "./context.js";
+import { decodeImage } from "./decode.js";
+import { some } from "./format.js";
+
+/** Some images, ready for a run. */
+export interface Portion {
+  /** What each is called in results. */
+  readonly names: readonly string[];
+  readonly input: ModelInput;
+}
+
+/** The images of a run, read a portion at a time: memory holds one portion, however many there are. */
+export interface Inputs {
+  readonly count: number;
+  portions(signal: AbortSignal): AsyncIterable<Portion>;
+}
+
+/** Decoded photographs of a portion take no more than this, plus one photograph. */
+const mostDecodedBytes = 512 * 2 ** 20;
+
+/**
+ * What `--input` names: image files, or one safetensors file with `input` [n, channels, height, width].
+ * @throws UserError or InputError for files that are not there and for tensors that do not fit the model; WeightsError for a file that is no safetensors.
+ */
+export async function openInputs(files: readonly string[], plan: Plan, cwd: string): Promise<Inputs> {
+  const tensors = files.filter((file) => extname(file) === ".safetensors");
+  if (tensors.length === 0) return openImages(files, plan, cwd);
+  if (files.length > 1) throw new UserError(`--input takes image files, or one safetensors file alone; this is ${some(files)}`);
+  return openTensor(files[0]!, plan, cwd);
+}
+
+/** As many images as the plan runs at once. */
+const largestBatch = (plan: Plan): number => plan.programs.infer.reduce((most, { batch }) => Math.max(most, batch), 1);
+
+async function openImages(files: readonly string[], plan: Plan, cwd: string): Promise<Inputs> {
+  // Before minutes of loading and running: decoding says what is wrong with a file that is not there, and with the first in any case.
+  for (const [i, file] of files.entries()) {
+    const info = await stat(resolve(cwd, file)).catch(() => undefined);
+    if (i === 0 || info?.isFile() !== true) await decodeImage(resolve(cwd, file));
+  }
+  async function* portions(signal: AbortSignal): AsyncGenerator<Portion> {
+    for (let start = 0; start < files.length; ) {
+      const names: string[] = [];
+      const input: ImagePixels[] = [];
+      let decoded = 0;
+      while (start + names.length < files.length && names.length < largestBatch(plan) && decoded < mostDecodedBytes) {
+        signal.throwIfAborted();
+        const file = files[start + names.length]!;
+        const image = await decodeImage(resolve(cwd, file));
+        names.push(file);
+        input.push(image);
+        decoded += image.data.byteLength;
+      }
+      yield { names, input };
+      start += names.length;
+    }
+  }
+  return { count: files.length, portions };
+}
+
+async function openTensor(file: string, plan: Plan, cwd: string): Promise<Inputs> {
+  const source = await fromPath(resolve(cwd, file));
+  const { tensors } = await readHeader(source);
+  const tensor = tensors.get("input");
+  if (!tensor) throw new UserError(`${file} holds no tensor "input", which run reads; it holds ${tensors.size === 0 ? "none at all" : some([...tensors.keys()])}`);
+  const [count = 0, ...image] = tensor.shape;
+  const wanted = plan.input.shape;
+  if (image.length !== wanted.length || image.some((size, i) => size !== wanted[i]) || count < 1) {
+    throw new UserError(`${file}: "input" is [${tensor.shape.join(", ")}], and ${plan.name} takes [n, ${wanted.join(", ")}] (images, channels, height, width), n at least 1`);
+  }
+  const { dtype } = tensor;
+  if (!isFloatType(dtype)) throw new UserError(`${file}: "input" is ${dtype}; it must be F32, F16, BF16 or F64`);
+  const imageBytes = tensor.bytes / count;
+  async function* portions(signal: AbortSignal): AsyncGenerator<Portion> {
+    const most = largestBatch(plan);
+    for (let start = 0; start < count; start += most) {
+      const images = Math.min(most, count - start);
+      const values = decodeFloats(dtype as Parameters<typeof decodeFloats>[0], await readExactly(source, tensor!.offset + start * imageBytes, images * imageBytes, signal));
+      yield {
+        names: Array.from({ length: images }, (_, i) => `${file}[${start + i}]`),
+        input: { data: values instanceof Float32Array ? values : Float32Array.from(values), shape: [images, ...wanted] },
+      };
+    }
+  }
+  return { count, portions };
+}

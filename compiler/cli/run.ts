@@ -1,0 +1,182 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { stat } from "node:fs/promises";
+import { dirname, relative, resolve } from "node:path";
+import type { AdapterInfo, Model, Plan, Progress, Tensor } from "../../runtime/codegen.js";
+import { adapterName } from "../../runtime/device.js";
+import { elements } from "../../runtime/tensor.js";
+import { writeSafetensorsFile } from "../checkpoint/safetensors.js";
+import { UserError, type Cli } from "./context.js";
+import { plural } from "./format.js";
+import { runShape, type RunResult } from "./json-run.js";
+import { jsonOption, parseWhole } from "./options.js";
+import { openInputs, type Inputs } from "./run-inputs.js";
+import { findWeights, importPackage, type AnyOutputs, type ImportedPackage } from "./run-package.js";
+
+interface Options {
+  readonly input: readonly string[];
+  readonly weights?: string;
+  readonly top: number;
+  readonly output?: string;
+  readonly adapter: "auto" | "gpu" | "software";
+  readonly allowExtra?: boolean;
+  readonly json?: boolean;
+}
+
+/** Outputs are kept in memory until they are written. */
+const mostOutputBytes = 4 * 2 ** 30;
+const shownFeatures = 8;
+
+/** `vitc run PACKAGE`: images in, classes out. */
+export function runCommand(cli: Cli): Command {
+  return new Command("run")
+    .summary("run a compiled package on images")
+    .description("Runs a compiled package on images, or on tensors that are preprocessed already, and prints the most probable classes of each.")
+    .argument("<package>", "folder that vitc compile wrote")
+    .requiredOption("-i, --input <file...>", 'image files, or one safetensors file with "input" [n, channels, height, width]')
+    .option("-w, --weights <file|url>", "weight file (default: model.safetensors in the package, or the only one there)")
+    .addOption(new Option("--top <n>", "how many classes to print").argParser(parseTop).default(5))
+    .option("-o, --output <file>", "write logits and taps of all images to a safetensors file")
+    .addOption(new Option("--adapter <which>", "auto takes a GPU, or else a software adapter and says so").choices(["auto", "gpu", "software"]).default("auto"))
+    .option("--allow-extra", "ignore tensors of the weight file that the model does not use")
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ vitc run generated/my-vit --input cat.jpg dog.jpg
+  $ vitc run generated/my-vit --weights my.safetensors --input io.safetensors --output out.safetensors`,
+    )
+    .action((reference: string, options: Options) => run(cli, reference, options));
+}
+
+function parseTop(text: string): number {
+  const top = parseWhole(text);
+  if (top < 1) throw new InvalidArgumentError("It must be at least 1.");
+  return top;
+}
+
+async function run(cli: Cli, reference: string, options: Options): Promise<void> {
+  const found = await importPackage(reference, cli.cwd);
+  const { plan } = found;
+  // Everything that can be wrong is looked at before the model is loaded, which may take long.
+  const inputs = await openInputs(options.input, plan, cli.cwd);
+  const output = options.output === undefined ? undefined : await expectWritable(options.output, plan, inputs.count, cli.cwd);
+  const weights = await weightsOf(options, found, cli.cwd);
+  const notices: string[] = [];
+  const onNotice = (notice: string): void => {
+    notices.push(notice);
+    cli.say(notice);
+  };
+  const started = performance.now();
+  const model = await load(cli, found, weights, options, onNotice);
+  try {
+    const loadSeconds = (performance.now() - started) / 1000;
+    const kept = output === undefined ? undefined : keep(plan, inputs.count);
+    const { results, seconds: runSeconds } = await runAll(cli, model, plan, inputs, options.top, kept);
+    if (output !== undefined && kept) await write(output, plan, kept, inputs.count, cli.signal);
+    const { adapter } = model;
+    if (options.json === true) {
+      return cli.json(runShape, { name: plan.name, package: found.folder, weights, adapter: { name: adapterName(adapter), software: adapter.software }, notices, loadSeconds, runSeconds, results, ...(output !== undefined && { output }) });
+    }
+    cli.print(results.map(resultText).join("\n\n"));
+    cli.say(`${plan.name} on ${describeAdapter(adapter)}: ${plural(inputs.count, "image")} in ${duration(runSeconds)}, after ${duration(loadSeconds)} of loading`);
+    if (output !== undefined) cli.say(`wrote ${relative(cli.cwd, output)}`);
+  } finally {
+    model.dispose();
+  }
+}
+
+function weightsOf({ weights }: Options, found: ImportedPackage, cwd: string): Promise<string> | string {
+  if (weights === undefined) return findWeights(found, cwd);
+  // Two letters at least: C:\weights is a path.
+  return /^[a-z][a-z0-9+.-]+:/i.test(weights) ? weights : resolve(cwd, weights);
+}
+
+async function load(cli: Cli, found: ImportedPackage, weights: string, { adapter, allowExtra = false }: Options, onNotice: (notice: string) => void): Promise<Model<AnyOutputs>> {
+  const line = cli.progress(`Loading ${found.plan.name}`);
+  try {
+    // Kernels and weights come one after the other, and which takes longer depends on the adapter: half the way each.
+    const halves: Readonly<Record<Progress["stage"], readonly [start: number, detail: string]>> = { device: [0, "(device)"], pipelines: [0, "(kernels)"], weights: [0.5, "(weights)"] };
+    const onProgress = ({ stage, loaded, total }: Progress): void => line.update(halves[stage][0] + (stage === "device" ? 0 : loaded / Math.max(1, total) / 2), halves[stage][1]);
+    return await found.load({ weights, adapter, allowExtra, onProgress, onNotice, signal: cli.signal });
+  } finally {
+    line.done();
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------- running
+
+/** Seconds are those of `model.run`: decoding files is not the model's time. */
+async function runAll(cli: Cli, model: Model<AnyOutputs>, plan: Plan, inputs: Inputs, top: number, kept: Kept | undefined): Promise<{ results: RunResult[]; seconds: number }> {
+  const results: RunResult[] = [];
+  const main = mainOutput(plan);
+  const line = cli.progress("Running");
+  let milliseconds = 0;
+  try {
+    for await (const { names, input } of inputs.portions(cli.signal)) {
+      const started = performance.now();
+      const outputs = await model.run(input, { signal: cli.signal });
+      milliseconds += performance.now() - started;
+      for (const { name } of plan.outputs) kept?.get(name)?.set(outputs[name]!, results.length * (outputs[name]!.length / names.length));
+      names.forEach((name, i) => results.push(resultOf(name, rowOf(outputs[main]!, i, names.length), main, model.labels, top)));
+      line.update(results.length / inputs.count, `${results.length} of ${plural(inputs.count, "image")}`);
+    }
+  } finally {
+    line.done();
+  }
+  return { results, seconds: milliseconds / 1000 };
+}
+
+/** Logits, or the features of a model without classes. */
+const mainOutput = (plan: Plan): "logits" | "features" => (plan.outputs.some(({ name }) => name === "logits") ? "logits" : "features");
+
+const rowOf = (tensor: Tensor, i: number, rows: number): Float32Array => tensor.subarray((tensor.length / rows) * i, (tensor.length / rows) * (i + 1));
+
+function resultOf(input: string, values: Float32Array, main: "logits" | "features", labels: readonly string[], top: number): RunResult {
+  // A comparison with NaN is false, so it would come out as the least probable class instead of as what is wrong.
+  if (!values.every(Number.isFinite)) throw new UserError(`the model's ${main} for ${input} are not finite numbers: its weights or the input are too large for 32-bit floats`);
+  if (main === "features") return { input, features: { size: values.length, norm: Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)), first: [...values.subarray(0, shownFeatures)] } };
+  const largest = values.reduce((a, b) => Math.max(a, b));
+  const sum = values.reduce((total, logit) => total + Math.exp(logit - largest), 0);
+  const order = Array.from(values, (_, i) => i).sort((a, b) => values[b]! - values[a]!);
+  return { input, top: order.slice(0, top).map((i) => ({ class: i, label: labels[i] ?? String(i), probability: Math.exp(values[i]! - largest) / sum, logit: values[i]! })) };
+}
+
+// ------------------------------------------------------------------------------------------------------ output
+
+/** Values of each output of the plan for all images. */
+type Kept = ReadonlyMap<string, Float32Array<ArrayBuffer>>;
+
+const keep = (plan: Plan, count: number): Kept => new Map(plan.outputs.map(({ name, shape }) => [name, new Float32Array(count * elements(shape))]));
+
+async function expectWritable(path: string, plan: Plan, count: number, cwd: string): Promise<string> {
+  const file = resolve(cwd, path);
+  const bytes = plan.outputs.reduce((sum, { shape }) => sum + count * elements(shape) * 4, 0);
+  if (bytes > mostOutputBytes) throw new UserError(`--output would hold ${(bytes / 2 ** 30).toFixed(1)} GiB for ${plural(count, "image")}, and ${mostOutputBytes / 2 ** 30} GiB is the most: run fewer at a time`);
+  const [there, folder] = await Promise.all([file, dirname(file)].map((name) => stat(name).catch(() => undefined)));
+  if (folder?.isDirectory() !== true) throw new UserError(`--output ${path}: there is no folder ${relative(cwd, dirname(file))}; make it first`);
+  if (there && !there.isFile()) throw new UserError(`--output ${path} is ${there.isDirectory() ? "a folder" : "not a regular file"}: name a file`);
+  return file;
+}
+
+/** The main output is called `logits`, whatever it is, and every other output `tap.<name>`: so are reference outputs named. */
+async function write(file: string, plan: Plan, kept: Kept, count: number, signal: AbortSignal): Promise<void> {
+  const main = mainOutput(plan);
+  const tensors = plan.outputs.flatMap(({ name, shape }) => {
+    const rows = [count, ...shape];
+    if (name !== main) return [{ name: `tap.${name}`, shape: rows, from: name }];
+    return [{ name: "logits", shape: rows, from: name }, ...(name === "features" ? [{ name: "tap.features", shape: rows, from: name }] : [])];
+  });
+  const sources = new Map(tensors.map(({ name, from }) => [name, kept.get(from)!]));
+  await writeSafetensorsFile(file, tensors, (name) => sources.get(name)!, { signal });
+}
+
+function resultText({ input, top, features }: RunResult): string {
+  if (features) return `${input}\n  ${features.size} features of norm ${features.norm.toPrecision(6)}: ${features.first.map((value) => value.toFixed(4)).join(", ")}${features.size > features.first.length ? ", ..." : ""}`;
+  const width = Math.min(60, Math.max(...(top ?? []).map(({ label }) => label.length)));
+  return [input, ...(top ?? []).map(({ label, probability }) => `  ${label.padEnd(width)} ${(probability * 100).toFixed(1).padStart(5)} %`)].join("\n");
+}
+
+const describeAdapter = (adapter: AdapterInfo): string => `${adapterName(adapter)}${adapter.software ? " (software)" : ""}`;
+
+const duration = (seconds: number): string => (seconds < 1 ? `${(seconds * 1000).toPrecision(3)} ms` : `${seconds.toFixed(1)} s`);

@@ -1,0 +1,100 @@
+import { bytes, by, count, flops, percent, plural, short } from "./format.js";
+import type { PassReport, ProfileReport, Report } from "./report.js";
+import { groupEvents } from "./stages.js";
+
+/** Where the summary breaks lines. */
+const columns = 80;
+
+/** A report in some thirty lines of at most 80 columns. */
+export function summary(report: Report): string {
+  const { name, fingerprint } = report;
+  return [
+    [`${name}  (plan ${fingerprint})`],
+    facts(modelFacts(report)),
+    facts(planFacts(report)),
+    [...heading("dispatches", "FLOPs", "bytes"), ...kindRows(report.profiles[0]!)],
+    ["passes", ...report.passes.filter(({ events }) => events.length > 0).map(passRow), ...declinedRows(report.passes)],
+  ]
+    .map((lines) => lines.join("\n"))
+    .join("\n\n");
+}
+
+/** Every pass with what it did, where and why. */
+export function passesText(passes: readonly PassReport[]): string {
+  return passes
+    .map(({ name, why, nodesBefore, nodesAfter, events }) => {
+      const lines = groupEvents(events).flatMap(({ node, fired, reason, count: times }) => wrap(`${fired ? "fired" : "declined"} at ${node}${times > 1 ? ` (${times} times)` : ""}: ${reason}`, "  ", "    "));
+      const idle = nodesBefore === nodesAfter ? ["  nothing to do"] : [];
+      return [`${name}: ${count(nodesBefore)} -> ${plural(nodesAfter, "node")}`, ...wrap(why, "  ", "  "), ...(lines.length > 0 ? lines : idle)].join("\n");
+    })
+    .join("\n\n");
+}
+
+type Fact = readonly [name: string, text: string];
+
+const facts = (rows: readonly Fact[]): string[] => rows.flatMap(([name, text]) => wrap(text, `  ${name.padEnd(12)}`, " ".repeat(14)));
+
+function modelFacts({ spec, parameters, weights }: Report): Fact[] {
+  const { channels, image, patch, geometry, dim, depth, heads, headDim, mlp, tokens, position, stem } = spec;
+  const prefix = [...(tokens.class ? ["1 class"] : []), ...(tokens.distillation ? ["1 distillation"] : []), plural(geometry.patches, "patch")];
+  return [
+    ["image", by([channels, ...image])],
+    ...(stem.length > 0 ? [["stem", `${plural(stem.length, "convolution")} to ${by(geometry.map)}`] as const] : []),
+    ["patches", `${by(patch)} each, ${by(geometry.grid)} = ${count(geometry.patches)}`],
+    ["tokens", `${prefix.join(" + ")} = ${count(geometry.tokens)} of width ${count(dim)}, ${position.kind === "none" ? "no" : position.kind} positions`],
+    ["blocks", `${count(depth)}: attention of ${plural(heads, "head")} x ${headDim}, MLP of ${count(mlp.hidden)} (${mlp.activation})`],
+    ["head", headText(spec)],
+    ["weights", `${count(parameters)} parameters, ${bytes(weights.bytes)} in ${plural(weights.tensors.length, "packed tensor")}`],
+  ];
+}
+
+function headText({ tokens, pool, representation, classes, geometry }: Report["spec"]): string {
+  const pooled = tokens.distillation ? "mean of class and distillation head" : { token: "class token", avg: "mean of patches", max: "maximum of patches" }[pool];
+  const layer = representation > 0 ? `, tanh layer of ${count(representation)}` : "";
+  return `${pooled}${layer}, ${classes > 0 ? plural(classes, "class") : plural(geometry.features, "feature")}`;
+}
+
+function planFacts({ graph, profiles, kernels, limits }: Report): Fact[] {
+  const beyond = limits.filter(({ needed, guaranteed }) => needed > guaranteed);
+  return [
+    ["graph", `${plural(graph.built.nodes, "node")}, ${count(graph.lowered.nodes)} after all passes`],
+    ["kernels", count(kernels.length)],
+    ...profiles.map((profile): Fact => [`batch ${profile.batch}`, profileText(profile)]),
+    ...beyond.map(({ name, needed }): Fact => ["needs", `${name} of ${count(needed)}`]),
+  ];
+}
+
+function profileText({ dispatches, flops: work, bytes: moved, arenas }: ProfileReport): string {
+  const activations = arenas.reduce((sum, arena) => sum + arena.bytes, 0);
+  return `${plural(dispatches.length, "dispatch")}, ${flops(work)}, ${bytes(moved)} moved (${(work / moved).toFixed(0)} FLOP/byte), activations ${bytes(activations)} in ${plural(arenas.length, "arena")}`;
+}
+
+const heading = (...[first, ...rest]: readonly [string, ...string[]]): string[] => [`${first.padEnd(20)}${rest.map((name) => name.padStart(18)).join("")}`];
+
+function kindRows({ byKind, flops: allFlops, bytes: allBytes }: ProfileReport): string[] {
+  const share = (text: string, part: number) => `${text.padStart(10)} ${percent(part).padStart(7)}`;
+  return [...byKind].sort((a, b) => b.flops - a.flops).map((kind) => `  ${String(kind.dispatches).padStart(4)} ${kind.kind.padEnd(13)}${share(short(kind.flops), kind.flops / allFlops)}${share(bytes(kind.bytes), kind.bytes / allBytes)}`);
+}
+
+function passRow({ name, fired, declined, nodesBefore, nodesAfter }: PassReport): string {
+  const did = [...(fired > 0 ? [`fired ${count(fired)}`] : []), ...(declined > 0 ? [`declined ${count(declined)}`] : [])].join(", ");
+  return `  ${name.padEnd(17)} ${did.padEnd(24)} ${`${count(nodesBefore)} -> ${plural(nodesAfter, "node")}`.padStart(20)}`;
+}
+
+function declinedRows(passes: readonly PassReport[]): string[] {
+  return passes.flatMap(({ name, events }) => groupEvents(events.filter((event) => !event.fired)).flatMap(({ node, reason }) => wrap(`${name} declined ${node}: ${reason}`, "  ", "    ")));
+}
+
+/** Lines of at most 80 columns; a word that is longer than a line stands alone. */
+function wrap(text: string, first: string, rest: string): string[] {
+  const lines: string[] = [];
+  let line = first;
+  for (const word of text.split(" ")) {
+    const empty = line === (lines.length === 0 ? first : rest);
+    if (!empty && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      line = rest + word;
+    } else line += (empty ? "" : " ") + word;
+  }
+  return [...lines, line];
+}

@@ -1,0 +1,175 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as assert from "uvu/assert";
+import { loadSpec } from "../../compiler/cli/load-spec.js";
+import { jsonShapes } from "../../compiler/cli/json.js";
+import { compile } from "../../compiler/compile.js";
+import { writePackage } from "../../compiler/emit/write.js";
+import { buildGraph } from "../../compiler/ir/build.js";
+import { resolve } from "../../compiler/spec/resolve.js";
+import { readTensors } from "../tools/fixtures.js";
+import { suite } from "../tools/suite.js";
+import { folderWith, small, snapshot, specText, vitc } from "./vitc.js";
+
+const test = suite("commands");
+
+/** A package as `vitc compile` would write it, without another process. */
+async function compileHere(cwd: string, spec: object, source: string, out: string, options: { batch?: number[]; sharedRuntime?: boolean } = {}): Promise<void> {
+  const { files } = await compile(spec, { ...options, typecheck: false, source });
+  await writePackage(files, join(cwd, out));
+}
+
+test("init writes a spec that compiles and a package.json, and never overwrites", async () => {
+  const cwd = folderWith({ "mine/my.ts": "mine" });
+  const fresh = await vitc(["init", "models"], { cwd });
+  assert.is(fresh.code, 0, fresh.stderr);
+  assert.is(fresh.stdout, "wrote models/my.ts\nwrote models/package.json\n");
+  assert.match(fresh.stderr, /cd models\n {2}npm install\n {2}npx vitc compile my\.ts/);
+  assert.is(resolve((await loadSpec("models/my.ts", cwd)).spec).name, "my-vit");
+  const manifest = JSON.parse(readFileSync(join(cwd, "models/package.json"), "utf8")) as { type: string; scripts: object };
+  assert.equal([manifest.type, manifest.scripts], ["module", { compile: "vitc compile my.ts" }]);
+
+  const before = snapshot(join(cwd, "models"));
+  const again = await vitc(["init", "models", "--json"], { cwd });
+  assert.equal(jsonShapes.init.parse(JSON.parse(again.stdout)), { folder: join(cwd, "models"), written: [], kept: ["my.ts", "package.json"] });
+  assert.equal(snapshot(join(cwd, "models")), before);
+  const beside = await vitc(["init", "mine"], { cwd });
+  assert.is(beside.stdout, "wrote mine/package.json\nkept mine/my.ts, which was there already\n");
+  assert.is(readFileSync(join(cwd, "mine/my.ts"), "utf8"), "mine");
+
+  const file = await vitc(["init", "mine/my.ts"], { cwd });
+  assert.equal([file.code, file.stderr], [1, "error: mine/my.ts is a file; name a folder\n"]);
+  const deep = await vitc(["init", "absent/deep"], { cwd });
+  assert.equal([deep.code, deep.stderr], [1, "error: cannot make the folder absent/deep: the folder it would be in does not exist\n"]);
+});
+
+test("check tells fresh, stale and broken packages apart, and how to regenerate them", async () => {
+  const cwd = folderWith({ "my.ts": specText(), "two.json": JSON.stringify({ ...small, name: "two" }) });
+  const nothing = await vitc(["check"], { cwd });
+  assert.is(nothing.code, 1);
+  assert.match(nothing.stderr, /^error: there is no folder generated in /);
+
+  await compileHere(cwd, small, "../../my.ts", "generated/small", { batch: [1, 2] });
+  await compileHere(cwd, { ...small, name: "two" }, "../../two.json", "generated/two", { sharedRuntime: true });
+  writeFileSync(join(cwd, "generated/small/model.safetensors"), "the user's");
+  const fresh = await vitc(["check"], { cwd });
+  assert.equal([fresh.code, fresh.stdout], [0, "generated/small: fresh\ngenerated/two: fresh\n"]);
+
+  writeFileSync(join(cwd, "generated/small/plan.js"), `${readFileSync(join(cwd, "generated/small/plan.js"), "utf8")} `);
+  rmSync(join(cwd, "generated/small/index.d.ts"));
+  writeFileSync(join(cwd, "two.json"), JSON.stringify({ ...small, name: "two", dim: 48, heads: 5 }));
+  const stale = await vitc(["check", "--json"], { cwd });
+  assert.is(stale.code, 1);
+  const report = jsonShapes.check.parse(JSON.parse(stale.stdout));
+  assert.is(report.stale, true);
+  assert.equal(report.packages, [
+    { folder: "generated/small", spec: "my.ts", status: "stale", changed: ["plan.js"], missing: ["index.d.ts"], extra: [], command: "npx vitc compile my.ts --out generated/small --batch 1,2" },
+    { folder: "generated/two", spec: "two.json", status: "broken", changed: [], missing: [], extra: [], problem: "heads: 5 does not divide dim 48; use 4 or 6 heads, or set headDim", command: "npx vitc compile two.json --out generated/two --shared-runtime" },
+  ]);
+  const stranger = await vitc(["check", "."], { cwd });
+  assert.equal([stranger.code, stranger.stderr], [1, `error: . is not a package of vitc: it has no package.json with a "vitc" entry\n`]);
+});
+
+test("check lists the files that a changed spec no longer gives", async () => {
+  const cwd = folderWith({ "my.json": JSON.stringify({ ...small, dim: 64 }) });
+  await compileHere(cwd, small, "../my.json", "package");
+  const { code, stdout } = await vitc(["check", "package"], { cwd });
+  assert.is(code, 1);
+  assert.match(stdout, /^package: stale\n {2}\d+ files changed: .*\n {2}\d+ files missing: .*kernels.*\n {2}\d+ files no longer made: .*kernels.*\n {2}regenerate with: npx vitc compile my\.json --out package\n$/);
+});
+
+test("init-weights writes every parameter, the same bytes for the same seed, and replaces nothing unasked", async () => {
+  const cwd = folderWith({ "stem.json": JSON.stringify({ ...small, patch: 2, stem: [{ channels: 8, kernel: 3, stride: 4 }] }) });
+  const hash = (file: string): string => createHash("sha256").update(readFileSync(join(cwd, file))).digest("hex");
+  const run = (...args: string[]) => vitc(["init-weights", "stem.json", ...args], { cwd });
+  const first = await run("--out", "a.safetensors", "--seed", "7", "--scheme", "jax", "--json");
+  assert.is(first.code, 0, first.stderr);
+  const report = jsonShapes["init-weights"].parse(JSON.parse(first.stdout));
+  const parameters = buildGraph(resolve(JSON.parse(readFileSync(join(cwd, "stem.json"), "utf8"))), { batch: 1 }).parameters;
+  const tensors = readTensors(join(cwd, "a.safetensors"));
+  assert.equal([...tensors].map(([name, { shape }]) => [name, shape]), parameters.map(({ name, value }) => [name, value.shape]));
+  assert.ok(tensors.has("patch_embed.backbone.1.running_var"));
+  assert.equal([report.tensors, report.seed, report.scheme, report.bytes], [parameters.length, 7, "jax", readFileSync(join(cwd, "a.safetensors")).length]);
+
+  const again = await run("--out", "a.safetensors");
+  assert.is(again.code, 1);
+  assert.match(again.stderr, /^error: a\.safetensors is there already, and may hold trained weights: .*--force/);
+  const before = hash("a.safetensors");
+  assert.is((await run("--out", "a.safetensors", "--seed", "7", "--scheme", "jax", "--force")).code, 0);
+  assert.is(hash("a.safetensors"), before);
+  assert.is((await run("--out", "b.safetensors", "--seed", "8", "--scheme", "jax")).code, 0);
+  assert.is.not(hash("b.safetensors"), before);
+
+  for (const [args, sentence] of [
+    [[], /required option '-o, --out <file>' not specified/],
+    [["--out", "c", "--seed", "1.5"], /It must be a whole number from 0 to 9007199254740991/],
+    [["--out", "c", "--scheme", "jx"], /Allowed choices are notes, timm, jax/],
+    [["--out", "absent/c"], /^error: cannot write .*absent\/c: its folder does not exist/],
+    [["--out", "."], /^error: \. is a folder; name a file, for example \.\/model\.safetensors/],
+  ] as const) {
+    const { code, stdout, stderr } = await run(...args);
+    assert.equal([args, code, stdout], [args, 1, ""]);
+    assert.match(stderr, sentence);
+  }
+  assert.not.ok(existsSync(join(cwd, "c")));
+});
+
+test("Ctrl-C in the middle of init-weights leaves no file, and the exit code 130", async () => {
+  const cwd = folderWith({ "large.json": JSON.stringify({ ...small, dim: 1024, depth: 24, heads: 16 }) });
+  const { code, stdout, stderr } = await vitc(["init-weights", "large.json", "--out", "large.safetensors"], { cwd, onStderr: (_, kill) => kill("SIGINT") });
+  assert.equal([code, stdout], [130, ""]);
+  // It showed itself after a second, which is when it was stopped.
+  assert.match(stderr, /^Writing large\.safetensors( \d+% \S+)?\n$/);
+  assert.equal([...snapshot(cwd).keys()], ["large.json"]);
+});
+
+test("doctor tells what a run would use, and fails when nothing can run", async () => {
+  const cwd = folderWith({});
+  const { code, stdout } = await vitc(["doctor", "--json"], { cwd });
+  const report = jsonShapes.doctor.parse(JSON.parse(stdout));
+  assert.is(code, report.usable ? 0 : 1);
+  assert.equal([report.usable, report.webgpu.installed], [report.auto !== null, true]);
+  if (report.gpu !== null) assert.equal(report.auto, report.gpu);
+
+  // A machine without any driver, as far as this can be played.
+  if (report.gpu !== null || process.platform !== "linux") return;
+  const bare = await vitc(["doctor"], { cwd, env: { VITC_SWIFTSHADER: "/absent" } });
+  if (report.softwareSource === null || report.auto?.name !== report.software?.name) return;
+  assert.is(bare.code, 1);
+  assert.match(bare.stdout, /^a run uses +nothing: no model can run here$/m);
+  assert.match(bare.stdout, /VITC_SWIFTSHADER names \/absent/);
+  assert.match(bare.stdout, /\n {2}-> Install /);
+});
+
+test("diff shows what a change of the spec does to a package", async () => {
+  const cwd = folderWith({ "my.ts": specText({ ...small, depth: 4, classes: 0 }), "wide.json": JSON.stringify({ ...small, dim: 64, batch: 3 }) });
+  await compileHere(cwd, small, "../my.ts", "package");
+  const text = await vitc(["diff", "package", "my.ts"], { cwd });
+  assert.is(text.code, 0, text.stderr);
+  assert.match(text.stdout, /^batch 1: dispatches +18 +31 +x 1\.72$/m);
+  assert.match(text.stdout, /^\+ blocks\.\{2-3\}\.mlp\.fc1\n {4}gemm_/m);
+  assert.match(text.stdout, /^- head\n {4}gemm_/m);
+
+  const json = await vitc(["diff", "package", "my.ts", "--json"], { cwd });
+  const { same, profiles } = jsonShapes.diff.parse(JSON.parse(json.stdout));
+  assert.equal([same, profiles[0]!.removed.map(({ label }) => label), profiles[0]!.added.length], [false, ["head"], 14]);
+
+  const alone = await vitc(["diff", "package", "wide.json", "--json"], { cwd });
+  const { batches, profiles: none } = jsonShapes.diff.parse(JSON.parse(alone.stdout));
+  assert.equal([batches, none], [{ onlyA: [1], onlyB: [3] }, []]);
+  const sized = await vitc(["diff", "wide.json", "wide.json", "--batch", "2"], { cwd });
+  assert.match(sized.stdout, /^small and small have the same plan, [0-9a-f]{16}\n$/);
+
+  const folder = await vitc(["diff", ".", "my.ts"], { cwd });
+  assert.is(folder.code, 1);
+  assert.match(folder.stderr, /^error: \. is a folder and not a package of vitc/);
+  // A package says its fingerprint itself: an edited kernel is still seen.
+  const kernel = readFileSync(join(cwd, "package/kernels/index.js"), "utf8").match(/from "\.\/(gemm[^"]*\.js)"/)![1]!;
+  writeFileSync(join(cwd, "package/kernels", kernel), readFileSync(join(cwd, "package/kernels", kernel), "utf8").replace("fn main", "// edited\nfn main"));
+  writeFileSync(join(cwd, "my.ts"), specText());
+  const edited = await vitc(["diff", "package", "my.ts"], { cwd });
+  assert.match(edited.stdout, new RegExp(`kernels with another text: ${kernel.slice(0, -3)}`));
+});
+
+test.run();

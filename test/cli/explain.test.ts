@@ -1,0 +1,85 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as assert from "uvu/assert";
+import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainShape } from "../../compiler/cli/json-explain.js";
+import { print } from "../../compiler/ir/print.js";
+import { graphAt } from "../../compiler/explain/stages.js";
+import { makePlan } from "../../compiler/plan/plan.js";
+import { resolve } from "../../compiler/spec/resolve.js";
+import { suite } from "../tools/suite.js";
+import { folderWith, small, specText, vitc } from "./vitc.js";
+
+const test = suite("vitc explain");
+
+const cwd = folderWith({ "my.ts": specText() });
+const resolved = resolve(small);
+const { plan, kernels } = makePlan(resolved);
+
+async function explained(...args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await vitc(["explain", "my.ts", ...args], { cwd });
+  assert.is(code, 0, stderr);
+  return stdout;
+}
+
+const json = async (...args: readonly string[]): Promise<unknown> => JSON.parse(await explained(...args, "--json"));
+
+test("prints a summary, and the report as JSON", async () => {
+  const text = await explained();
+  assert.match(text, `small  (plan ${plan.fingerprint})`);
+  assert.match(text, /image +3 x 32 x 32/);
+  assert.match(text, /fuse-attention +fired 2/);
+  const report = explainShape.parse(await json());
+  assert.equal([report.fingerprint, report.profiles[0]!.dispatches.length], [plan.fingerprint, plan.programs.infer[0]!.dispatches.length]);
+});
+
+test("prints every stage by name", async () => {
+  assert.is(await explained("--emit", "graph", "--pass", "build"), print(graphAt(resolved, "build")));
+  assert.is(await explained("--emit", "graph"), print(graphAt(resolved, "lowered")));
+  const graph = explainGraphShape.parse(await json("--emit", "graph", "--pass", "fuse-attention"));
+  assert.equal([graph.stage, graph.nodes.filter(({ op }) => op === "attention").length], ["fuse-attention", 2]);
+  assert.is(resolve(JSON.parse(await explained("--emit", "spec"))).mlp.hidden, 128);
+  assert.match(await explained("--emit", "passes"), "fired at blocks.*.attn (2 times)");
+  assert.ok(explainPassesShape.parse(await json("--emit", "passes")).passes.length > 5);
+  const wgsl = await explained("--emit", "wgsl", "--kernel", kernels[0]!.id);
+  assert.is(wgsl, `// ${kernels[0]!.id}: launched by 1 dispatch\n${kernels[0]!.code}\n`);
+  assert.equal(explainKernelsShape.parse(await json("--emit", "wgsl")).kernels.map(({ code }) => code), kernels.map(({ code }) => code));
+});
+
+test("--emit plan --json is the plan, with the first batch size on top", async () => {
+  const { dispatches, arenas, moreBatches, batch } = explainPlanShape.parse(await json("--emit", "plan", "--batch", "1,4"));
+  const [first, second] = makePlan(resolve({ ...small, batch: [1, 4] })).plan.programs.infer;
+  assert.equal([batch, dispatches, arenas], [1, first!.dispatches, first!.arenas]);
+  assert.equal(moreBatches, [second]);
+  assert.match(await explained("--emit", "plan"), 'label: "blocks.1.mlp.fc1"');
+});
+
+test("--html writes one whole page, by default under the spec's name", async () => {
+  assert.is(await explained("--html"), "small.html\n");
+  const page = readFileSync(join(cwd, "small.html"), "utf8");
+  assert.match(page, /^<!doctype html>[\s\S]*<\/html>\n$/);
+  writeFileSync(join(cwd, "other.html"), "old");
+  await explained("--html", "other.html");
+  assert.is(readFileSync(join(cwd, "other.html"), "utf8"), page);
+  assert.equal(readdirSync(cwd).toSorted(), ["my.ts", "other.html", "small.html"]);
+});
+
+test("mistakes are refused with what would be right", async () => {
+  const refused = async (args: readonly string[], sentence: string | RegExp): Promise<void> => {
+    const { code, stdout, stderr } = await vitc(["explain", ...args], { cwd });
+    assert.equal([code, stdout], [1, ""], stderr);
+    assert.match(stderr, sentence);
+  };
+  await Promise.all([
+    refused(["my.ts", "--emit", "graph", "--pass", "fuse"], /Allowed choices are build, .*lowered/),
+    refused(["my.ts", "--pass", "build"], "add --emit graph"),
+    refused(["my.ts", "--emit", "wgsl", "--kernel", `${kernels[0]!.id}x`], `did you mean ${kernels[0]!.id}?`),
+  ]);
+  await Promise.all([
+    refused(["my.ts", "--html", "my.ts"], "must end in .html"),
+    refused(["my.ts", "--html", "none/page.html"], "there is no folder none"),
+    refused(["my.ts", "--batch", "0"], "batch"),
+  ]);
+  assert.is(readFileSync(join(cwd, "my.ts"), "utf8"), specText());
+});
+
+test.run();

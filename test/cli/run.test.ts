@@ -1,0 +1,177 @@
+import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as assert from "uvu/assert";
+import { writeSafetensors } from "../../compiler/checkpoint/safetensors.js";
+import { runShape } from "../../compiler/cli/json-run.js";
+import { compile } from "../../compiler/compile.js";
+import type { ViTSpec } from "../../compiler/spec/types.js";
+import { findSoftwareAdapter } from "../../runtime/node.js";
+import { fixturePath, noteFixture, readTensors, reference, worstError, type Fixture } from "../tools/fixtures.js";
+import { skipAll, suite } from "../tools/suite.js";
+import { folderWith, small, vitc } from "./vitc.js";
+
+/** Packages look for webgpu and for the software adapter from here, as they would in a project that has installed them. */
+const cwd = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Compiles a spec to a new folder, with weights in it if they are given. */
+async function packageOf(spec: ViTSpec, weights?: string): Promise<string> {
+  const { files } = await compile(spec, { typecheck: false });
+  const folder = folderWith({});
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+  }
+  if (weights !== undefined) copyFileSync(weights, join(folder, "model.safetensors"));
+  return folder;
+}
+
+const refusals = suite("vitc run, refusals");
+
+/** Expects exit code 1, nothing on stdout, and a sentence on stderr. */
+async function refused(args: readonly string[], ...sentences: readonly (string | RegExp)[]): Promise<void> {
+  const { code, stdout, stderr } = await vitc(["run", ...args], { cwd });
+  assert.is(code, 1, stderr);
+  assert.is(stdout, "");
+  for (const sentence of sentences) assert.match(stderr, sentence);
+  assert.not.match(stderr, /\n\s+at /);
+}
+
+refusals("what is no package is refused with the command that makes one", async () => {
+  const folder = folderWith({ "empty/readme.txt": "", "foreign/package.json": '{ "name": "foreign" }', "my.ts": "" });
+  await Promise.all([
+    refused([join(folder, "none"), "--input", "a.png"], /there is no folder .*none; .*npx vitc compile SPEC --out/),
+    refused([join(folder, "empty"), "--input", "a.png"], /it has no package\.json.*npx vitc compile SPEC/),
+    refused([join(folder, "foreign"), "--input", "a.png"], /its package\.json does not name vitc/),
+    refused([join(folder, "my.ts"), "--input", "a.png"], /my\.ts is a file, and run takes the package/),
+  ]);
+});
+
+refusals("a package without its files or weights is refused by name", async () => {
+  const whole = await packageOf(small);
+  const image = fixturePath("vit-cifar10/photos/cat-00.png");
+  const broken = folderWith({ "package.json": readFileSync(join(whole, "package.json"), "utf8"), "index.js": "" });
+  const two = await packageOf(small);
+  for (const name of ["a.safetensors", "b.safetensors"]) writeFileSync(join(two, name), "");
+  await Promise.all([
+    refused([broken, "--input", image], "is incomplete: kernels/", "compile it again: npx vitc compile"),
+    refused([whole, "--input", image], "holds no weights", "vitc init-weights"),
+    refused([two, "--input", image], "several weight files (a.safetensors, b.safetensors)"),
+  ]);
+});
+
+refusals("inputs that do not fit are refused before the model is loaded", async () => {
+  const folder = await packageOf(small);
+  const photo = fixturePath("vit-cifar10/photos/cat-00.png");
+  const tensor = (name: string, shape: readonly number[]) => writeSafetensors([{ name, shape, data: new Float32Array(shape.reduce((n, size) => n * size, 1)) }]);
+  const [text, wide, other] = ["text.png", "wide.safetensors", "other.safetensors"].map((name) => join(folderWith({}), name)) as [string, string, string];
+  writeFileSync(text, "not an image");
+  writeFileSync(wide, tensor("input", [2, 3, 32, 33]));
+  writeFileSync(other, tensor("x", [1]));
+  await Promise.all([
+    refused([folder, "--input", photo, join(folder, "none.png")], "there is no file", "none.png"),
+    refused([folder, "--input", text], "text.png is not an image"),
+    refused([folder, "--input", wide], '"input" is [2, 3, 32, 33]', "takes [n, 3, 32, 32]"),
+    refused([folder, "--input", other], 'holds no tensor "input"', "it holds x"),
+  ]);
+  await Promise.all([
+    refused([folder, "--input", photo, wide], "image files, or one safetensors file alone"),
+    refused([folder, "--input", photo, "--output", join(folder, "none/out.safetensors")], "there is no folder"),
+    refused([folder, "--input", photo, "--top", "0"], "at least 1"),
+    refused([folder], "--input"),
+  ]);
+});
+
+refusals.run();
+
+const found = await findSoftwareAdapter();
+if ("reason" in found) skipAll("vitc run", found.reason);
+else {
+  const test = suite("vitc run");
+  const software = ["--adapter", "software"];
+
+  /** Runs a fixture's input through its package and gives the file that --output wrote. */
+  const outputsOf = async (fixture: Fixture, weights: string): Promise<ReturnType<typeof readTensors>> => {
+    const folder = await packageOf(fixture.spec);
+    const output = join(folder, "out.safetensors");
+    const { code, stderr } = await vitc(["run", folder, "--input", fixture.ioPath, "--weights", weights, "--output", output, ...software], { cwd });
+    assert.is(code, 0, stderr);
+    assert.match(stderr, "software adapter");
+    return readTensors(output);
+  };
+
+  // Two heads, no head, one channel, a stem: where the names and shapes of outputs differ. The device suites run all ten.
+  for (const name of ["distilled", "features", "gray", "hybrid"]) {
+    test(`--output holds PyTorch's logits and taps for ${name}`, async () => {
+      const fixture = noteFixture(name);
+      const outputs = await outputsOf(fixture, fixture.weightsPath);
+      const expected = [...fixture.io.keys()].filter((key) => key !== "input");
+      assert.equal([...outputs.keys()].toSorted(), expected.toSorted());
+      for (const [key, tensor] of outputs) {
+        const wanted = reference(fixture, key.replace(/^tap\./, ""));
+        assert.equal(tensor.shape, wanted.shape, key);
+        assert.ok(worstError(tensor.data, wanted.data) <= 1e-4, `${key}: ${worstError(tensor.data, wanted.data)}`);
+      }
+    });
+  }
+
+  test("the comparison sees a bias that is off by 0.001", async () => {
+    const fixture = noteFixture("gray");
+    const tensors = [...readTensors(fixture.weightsPath)].map(([name, { shape, data }]) => ({ name, shape, data: Float32Array.from(data, (value) => (name === "head.bias" ? value + 0.001 : value)) }));
+    const weights = join(folderWith({}), "weights.safetensors");
+    writeFileSync(weights, writeSafetensors(tensors));
+    const outputs = await outputsOf(fixture, weights);
+    assert.ok(worstError(outputs.get("logits")!.data, reference(fixture, "logits").data) > 1e-4);
+  });
+
+  const photos = JSON.parse(readFileSync(fixturePath("vit-cifar10/photos.json"), "utf8")) as { file: string; predicted: string; probability: number }[];
+
+  test("photographs get PyTorch's classes and probabilities, in the order given", async () => {
+    const { default: spec } = (await import("../../specs/vit-cifar10.js")) as { default: ViTSpec };
+    // Eleven on a batch of four: three runs, the last one padded.
+    const folder = await packageOf({ ...spec, batch: 4 }, fixturePath("vit-cifar10/model.safetensors"));
+    const chosen = photos.filter((_, i) => i % 9 === 3).slice(0, 11);
+    const files = chosen.map(({ file }) => fixturePath(`vit-cifar10/${file}`));
+    const json = await vitc(["run", folder, "--input", ...files, "--top", "3", "--json", ...software], { cwd });
+    assert.is(json.code, 0, json.stderr);
+    const report = runShape.parse(JSON.parse(json.stdout));
+    assert.equal([report.name, report.adapter.software, report.weights], ["vit-cifar10", true, join(folder, "model.safetensors")]);
+    assert.match(report.notices.join(), "software adapter");
+    assert.equal(report.results.map(({ input }) => input), files);
+    assert.equal(report.results.map(({ top }) => top![0]!.label), chosen.map(({ predicted }) => predicted));
+    report.results.forEach(({ top }, i) => {
+      assert.ok(Math.abs(top![0]!.probability - chosen[i]!.probability) < 1e-3, `${files[i]}: ${top![0]!.probability} and ${chosen[i]!.probability}`);
+      assert.is(top!.length, 3);
+      assert.ok(top![0]!.probability >= top![1]!.probability && top![1]!.probability >= top![2]!.probability);
+      assert.is(spec.labels![top![1]!.class], top![1]!.label);
+    });
+
+    const text = await vitc(["run", folder, "--input", files[0]!, "--top", "20", ...software], { cwd });
+    assert.is(text.code, 0, text.stderr);
+    const [heading, ...rows] = text.stdout.trimEnd().split("\n");
+    assert.is(heading, files[0]);
+    assert.is(rows.length, 10, "as many as there are classes");
+    assert.match(rows[0]!, new RegExp(`^  ${chosen[0]!.predicted} +${(chosen[0]!.probability * 100).toFixed(1)} %$`));
+    assert.match(text.stderr, /vit-cifar10 on .*\(software\): 1 image in .*of loading/);
+  });
+
+  test("weights that do not fit are refused with all that is wrong, and extra tensors unless they are allowed", async () => {
+    const fixture = noteFixture("gray");
+    const folder = await packageOf({ ...fixture.spec, labels: undefined, outputs: undefined });
+    const [cut, extra] = ["cut.safetensors", "extra.safetensors"].map((name) => join(folder, name)) as [string, string];
+    copyFileSync(fixture.weightsPath, cut);
+    truncateSync(cut, 5000);
+    const tensors = [...readTensors(fixture.weightsPath)].map(([name, { shape, data }]) => ({ name, shape, data: Float32Array.from(data) }));
+    writeFileSync(extra, writeSafetensors([...tensors, { name: "teacher.weight", shape: [1], data: new Float32Array(1) }]));
+    const input = ["--input", fixture.ioPath, ...software];
+    await refused([folder, ...input, "--weights", cut], "cut.safetensors");
+    await refused([folder, ...input, "--weights", noteFixture("hybrid").weightsPath], /\d+ problems/, "patch_embed.proj.weight");
+    await refused([folder, ...input, "--weights", extra], "teacher.weight");
+    const allowed = await vitc(["run", folder, ...input, "--weights", extra, "--allow-extra"], { cwd });
+    assert.is(allowed.code, 0, allowed.stderr);
+    assert.match(allowed.stderr, /ignored 1 tensor.*teacher\.weight/);
+    assert.match(allowed.stdout, /io\.safetensors\[0\]\n {2}\d+ +\d+\.\d %/);
+  });
+
+  test.run();
+}

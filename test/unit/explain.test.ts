@@ -1,0 +1,224 @@
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import * as assert from "uvu/assert";
+import { explainShape } from "../../compiler/cli/json-explain.js";
+import { explain } from "../../compiler/explain/explain.js";
+import { html } from "../../compiler/explain/html.js";
+import { dispatchNodes } from "../../compiler/explain/coverage.js";
+import type { ArenaReport, DispatchReport, ProfileReport, Report } from "../../compiler/explain/report.js";
+import { graphAt, graphStages, groupEvents } from "../../compiler/explain/stages.js";
+import { passesText, summary } from "../../compiler/explain/text.js";
+import { expandNode } from "../../compiler/ir/interpret.js";
+import { resolve } from "../../compiler/spec/resolve.js";
+import type { ViTSpec } from "../../compiler/spec/types.js";
+import { toSpec } from "../../compiler/spec/written.js";
+import { noteFixture, noteNames } from "../tools/fixtures.js";
+import { suite } from "../tools/suite.js";
+
+const test = suite("explain");
+
+const tiny: ViTSpec = { name: "tiny", image: 224, patch: 16, dim: 192, depth: 12, heads: 3 };
+
+const specFolder = fileURLToPath(new URL("../../specs", import.meta.url));
+const examples = await Promise.all(
+  readdirSync(specFolder).filter((file) => file.endsWith(".ts")).map(async (file) => ((await import(`${specFolder}/${file}`)) as { default: ViTSpec }).default),
+);
+/** Every shape of model: the notes' variants, the examples, and outputs of all kinds. */
+const specs: readonly ViTSpec[] = [
+  ...noteNames.map((name) => noteFixture(name).spec),
+  ...examples,
+  { ...tiny, name: "taps", depth: 6, outputs: ["embed", "blocks.*", "norm", "features"], dropout: { position: 0.1, attention: 0.1, projection: 0.1, path: 0.1 } },
+  { ...tiny, name: "bare", depth: 1, tokens: { class: false }, position: { kind: "none" }, pool: "avg", finalNorm: "none", classes: 0 },
+  { ...tiny, name: "sines", depth: 2, position: { kind: "sincos2d" }, patchNorm: true, finalNorm: "pooled", representation: 64, batch: [1, 4] },
+];
+const reports = specs.map(explain);
+
+test("counts what the plan holds: vit-tiny is 7 dispatches a block", () => {
+  const report = explain(tiny);
+  const profile = report.profiles[0]!;
+  assert.is(report.parameters, 5_717_416, "timm's vit_tiny_patch16_224");
+  assert.is(profile.dispatches.length, 2 + 12 * 7 + 2);
+  assert.equal(profile.stages, [
+    { name: "embedding", first: 0, count: 2, repeats: 1, block: null },
+    { name: "blocks", first: 2, count: 7, repeats: 12, block: 0 },
+    { name: "head", first: 86, count: 2, repeats: 1, block: null },
+  ]);
+  const fc1 = profile.dispatches[7]!;
+  assert.equal([fc1.label, fc1.kind, fc1.block, fc1.shape, fc1.reads], ["blocks.0.mlp.fc1", "matmul", 0, [197, 768], [6]]);
+  assert.equal(fc1.covers, [{ name: "blocks.0.mlp.fc1", op: "linear" }, { name: "blocks.0.mlp.act", op: "activation" }]);
+  assert.is(fc1.weightBytes, (192 * 768 + 768) * 4);
+  const fused = report.passes.find(({ name }) => name === "fuse-attention")!;
+  assert.equal([fused.fired, fused.declined, fused.nodesBefore - fused.nodesAfter], [12, 0, 12 * 7]);
+});
+
+test("totals by kind and by block add up to the profile's", () => {
+  for (const { name, profiles } of reports) {
+    for (const { dispatches, flops, bytes, byKind, byBlock } of profiles) {
+      for (const parts of [dispatches, byKind, byBlock]) {
+        assert.is(sum(parts.map((part) => part.flops)), flops, name);
+        assert.is(sum(parts.map((part) => part.bytes)), bytes, name);
+      }
+      for (const parts of [byKind, byBlock]) assert.is(sum(parts.map((part) => part.dispatches)), dispatches.length, name);
+    }
+  }
+});
+
+test("stages cover every dispatch once, in order", () => {
+  for (const { name, profiles } of reports) {
+    for (const { dispatches, stages } of profiles) {
+      let next = 0;
+      for (const { first, count, repeats } of stages) {
+        assert.is(first, next, name);
+        next += count * repeats;
+      }
+      assert.is(next, dispatches.length, name);
+    }
+  }
+});
+
+/** Changes of layout vanish in lowering, and a batch norm becomes weights. */
+const vanishing = new Set(["mapToTokens", "tokensToMap", "batchNorm"]);
+
+test("a dispatch covers the nodes that its kernel computes, and every node is covered", () => {
+  for (const [i, { name, profiles }] of reports.entries()) {
+    const spec = resolve(specs[i]);
+    const nodes = dispatchNodes(graphAt(spec, "lowered"));
+    const { dispatches } = profiles[0]!;
+    for (const [j, { label, covers }] of dispatches.entries()) {
+      // Without prefix tokens, pooling has no slice to take over.
+      const computed = expandNode(nodes[j]!).map(({ op, inputs, output }) => (op === "sliceTokens" && inputs[0]!.shape[1] === output.shape[1] ? undefined : op));
+      const trivial = (op: string | undefined) => op !== undefined && !vanishing.has(op);
+      // Joining no prefix tokens to the patches, and an embed's concat of patches alone, copy.
+      const expected = computed.filter(trivial).filter((op) => op !== "concat" || covers.some((covered) => covered.op === "concat"));
+      assert.equal(covers.map(({ op }) => op).filter(trivial).toSorted(), (expected as string[]).toSorted(), `${name}: ${label}`);
+    }
+    const covered = new Set(dispatches.flatMap(({ covers }) => covers.map((node) => `${node.op} ${node.name}`)));
+    const built = graphAt(spec, "build").nodes.filter(({ op }) => !["dropout", "dropPath", "positionTable"].includes(op));
+    assert.equal(built.map((node) => `${node.op} ${node.name}`).filter((node) => !covered.has(node)), [], name);
+  }
+});
+
+test("no two values that live at once share a byte, and every read finds its value", () => {
+  for (const { name, profiles } of reports) for (const profile of profiles) assert.equal(faults(profile), [], name);
+});
+
+test("the check of lifetimes sees a value that is kept for too short or moved onto another", () => {
+  const profile = explain({ ...tiny, depth: 2 }).profiles[0]!;
+  const change = (values: (arena: ArenaReport) => ArenaReport["values"]): ProfileReport => ({ ...profile, arenas: profile.arenas.map((arena) => ({ ...arena, values: values(arena) })) });
+  assert.ok(faults(change(({ values }) => values.map((value) => ({ ...value, to: Math.min(value.to, value.from) })))).some((fault) => fault.includes("no value")));
+  assert.ok(faults(change(({ values }) => values.map((value) => ({ ...value, to: value.to + 3 })))).some((fault) => fault.includes("share")));
+});
+
+/** What is wrong with the lifetimes of a profile, held against its views. */
+function faults({ arenas, dispatches }: ProfileReport): string[] {
+  const shared = arenas.flatMap(({ values }) =>
+    values.flatMap((a, i) =>
+      values.slice(i + 1).filter((b) => a.from <= b.to && b.from <= a.to && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes).map((b) => `${a.label} and ${b.label} share bytes`),
+    ),
+  );
+  const views = dispatches.flatMap(({ index, label, views }: DispatchReport) =>
+    views.flatMap(([buffer, offset, bytes], binding) => {
+      const arena = arenas.find((candidate) => candidate.name === buffer);
+      if (!arena) return [];
+      const written = binding === views.length - 1;
+      const found = arena.values.some((value) => value.offset === offset && value.bytes === bytes && (written ? value.from === index : value.from < index && index <= value.to));
+      return found ? [] : [`${label}: no value at ${offset} of ${buffer}`];
+    }),
+  );
+  return [...shared, ...views];
+}
+
+test("the report is what vitc explain --json is documented to print", () => {
+  for (const report of reports) {
+    const value = { ...report, spec: toSpec(report.spec), geometry: report.spec.geometry };
+    assert.equal(explainShape.parse(JSON.parse(JSON.stringify(value))).profiles, report.profiles);
+  }
+});
+
+test("summary and passes fit 80 columns", () => {
+  for (const report of [...reports, explain({ ...tiny, depth: 24, dim: 1024, heads: 16, batch: [1, 8, 64] })]) {
+    for (const text of [summary(report), passesText(report.passes)]) {
+      const long = text.split("\n").filter((line) => line.length > 80);
+      assert.equal(long, []);
+    }
+  }
+});
+
+test("the graph can be seen at every stage", () => {
+  const spec = resolve({ ...tiny, depth: 2 });
+  const sizes = graphStages.map((stage) => graphAt(spec, stage).nodes.length);
+  assert.is(sizes[0], explain({ ...tiny, depth: 2 }).graph.built.nodes);
+  assert.is(sizes[sizes.length - 1], sizes[sizes.length - 2]);
+  assert.ok(sizes[sizes.length - 1]! < sizes[0]!);
+});
+
+test("what a pass says of equal blocks is said once, with a range where a number rises", () => {
+  const { passes } = explain({ ...tiny, depth: 5, dropout: { path: 0.1 } });
+  assert.equal(groupEvents(passes.find(({ name }) => name === "inference")!.events), [
+    { node: "blocks.*.drop_path1", fired: true, reason: "dropPath at rate 0.025 to 0.1 removed", count: 4 },
+    { node: "blocks.*.drop_path2", fired: true, reason: "dropPath at rate 0.025 to 0.1 removed", count: 4 },
+  ]);
+});
+
+test("the page is well-formed and asks for nothing outside of itself", () => {
+  for (const report of reports) {
+    const page = html(report);
+    assert.is(malformed(page), undefined, report.name);
+    assert.not.match(page, /https?:|url\((?!#)|@import|<(?:img|iframe|object|embed|script src)/);
+    for (const [, target] of page.matchAll(/(?:href|src)="([^"]*)"/g)) assert.match(target!, /^(#[\w.-]+|data:,)$/);
+    const ids = [...page.matchAll(/ id="([^"]*)"/g)].map(([, id]) => id!);
+    assert.is(new Set(ids).size, ids.length, `${report.name}: an id is given twice`);
+    for (const [, target] of page.matchAll(/href="#([^"]*)"/g)) assert.ok(ids.includes(target!), target);
+  }
+});
+
+test("the check of the page sees a tag that is not closed", () => {
+  assert.match(malformed("<p><b>text</p>") ?? "", "</p> closes <b>");
+  assert.match(malformed("<div><p>text</p>") ?? "", "<div> is not closed");
+});
+
+test("hostile names stay text", () => {
+  const hostile = `</script><script>alert(1)</script>"'><img src=x onerror=alert(1)>&`;
+  const report = explain({ ...tiny, depth: 1, classes: 2, labels: [hostile, "safe"] });
+  const poisoned: Report = {
+    ...report,
+    name: hostile,
+    passes: report.passes.map((pass) => ({ ...pass, why: hostile, events: [{ node: hostile, fired: false, reason: hostile }] })),
+    kernels: report.kernels.map((kernel) => ({ ...kernel, code: hostile })),
+  };
+  const page = html(poisoned);
+  assert.is(malformed(page), undefined);
+  assert.is(page.match(/<script/g)!.length, 1);
+  assert.not.match(page, "<img");
+  assert.match(page, "&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&gt;&lt;img src=x onerror=alert(1)&gt;&amp;");
+});
+
+test("the page is as long at depth 24 as at depth 12", () => {
+  const [shallow, deep] = [12, 24].map((depth) => html(explain({ ...tiny, depth })));
+  assert.ok(deep!.length < shallow!.length * 1.05, `${shallow!.length} and ${deep!.length} characters`);
+});
+
+const voidTags = new Set(["meta", "link", "input", "br", "!doctype"]);
+
+/** The first tag of a page that is closed in the wrong place, or not at all. */
+function malformed(page: string): string | undefined {
+  const open: string[] = [];
+  const body = page.replaceAll(/(<(style|script)>)[\s\S]*?(?=<\/\2>)/g, "$1");
+  for (const [, close, name, attributes, selfClosed] of body.matchAll(/<(\/?)([a-zA-Z!][\w-]*)((?:\s+[\w-]+(?:="[^"<]*")?)*)\s*(\/?)>/g)) {
+    const tag = name!.toLowerCase();
+    if (close) {
+      const last = open.pop();
+      if (last !== tag) return `</${tag}> closes <${last}>`;
+    } else if (!voidTags.has(tag) && !selfClosed) open.push(tag);
+    if (attributes && new Set(attributes.match(/[\w-]+(?==)/g)).size < (attributes.match(/[\w-]+="/g) ?? []).length) return `<${tag}> has an attribute twice`;
+  }
+  if (open.length > 0) return `<${open[open.length - 1]}> is not closed`;
+  // What looks like a tag and was not matched above has a broken attribute.
+  const tags = (body.match(/<[a-zA-Z/!]/g) ?? []).length;
+  const matched = [...body.matchAll(/<(\/?)([a-zA-Z!][\w-]*)((?:\s+[\w-]+(?:="[^"<]*")?)*)\s*(\/?)>/g)].length;
+  return tags === matched ? undefined : `${tags - matched} tags are broken`;
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+test.run();
