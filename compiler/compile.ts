@@ -2,10 +2,8 @@ import { emit, type EmitOptions, type PackageFiles } from "./emit/emit.js";
 import { makePlan, type CompiledPlan } from "./plan/plan.js";
 import { resolve, type ResolvedSpec } from "./spec/resolve.js";
 
-export interface CompileOptions extends EmitOptions {
-  /** Batch sizes to compile for, instead of the spec's. */
-  readonly batch?: number | readonly number[] | undefined;
-}
+/** How to compile; `batch` is compiled for instead of the spec's batch sizes. */
+export type CompileOptions = EmitOptions;
 
 /** A compiled package: its files, and everything that was known on the way. */
 export interface Package extends CompiledPlan {

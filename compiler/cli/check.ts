@@ -61,32 +61,20 @@ async function generatedFolders(cwd: string): Promise<string[]> {
 async function checkPackage(cli: Cli, dir: string, provenance: Provenance): Promise<Checked> {
   const folder = resolve(cli.cwd, dir);
   const reference = relative(cli.cwd, resolve(folder, provenance.spec));
-  const batch = await compiledBatch(folder);
-  const command = (own: boolean): string => ["npx vitc compile", reference, "--out", dir, ...(own ? [] : ["--batch", batch?.join(",")]), ...(provenance.sharedRuntime ? ["--shared-runtime"] : [])].join(" ");
+  const { batch } = provenance;
+  const command = ["npx vitc compile", reference, "--out", dir, ...(batch ? ["--batch", batch.join(",")] : []), ...(provenance.sharedRuntime ? ["--shared-runtime"] : [])].join(" ");
   const nothing = { changed: [], missing: [], extra: [] };
   try {
     const { spec } = await loadSpec(reference, cli.cwd);
-    const [{ compile }, { resolve: resolveSpec }] = await Promise.all([import("../compile.js"), import("../spec/resolve.js")]);
-    const own = batch === undefined || String(resolveSpec(spec).batch) === String(batch);
+    const { compile } = await import("../compile.js");
     // What the type check would say was said when the package was made.
     const { files } = await compile(spec, { batch, sharedRuntime: provenance.sharedRuntime, typecheck: false, source: provenance.spec });
     const compared = await compare(folder, files, provenance);
     const fresh = Object.values(compared).every((paths) => paths.length === 0);
-    return { folder: dir, spec: reference, status: fresh ? "fresh" : "stale", ...compared, command: command(own) };
+    return { folder: dir, spec: reference, status: fresh ? "fresh" : "stale", ...compared, command };
   } catch (error) {
     if (exitCodeOf(error) !== 1 || !(error instanceof Error)) throw error;
-    return { folder: dir, spec: reference, status: "broken", ...nothing, problem: error.message, command: command(true) };
-  }
-}
-
-/** The batch sizes that a package was compiled for, which the command line may have chosen and not the spec. */
-async function compiledBatch(folder: string): Promise<number[] | undefined> {
-  try {
-    const { batch } = JSON.parse(await readFile(join(folder, "spec.json"), "utf8")) as { readonly batch?: unknown };
-    return Array.isArray(batch) && batch.length > 0 && batch.every((size) => Number.isSafeInteger(size)) ? (batch as number[]) : undefined;
-  } catch {
-    // A missing or broken spec.json is found by the comparison.
-    return undefined;
+    return { folder: dir, spec: reference, status: "broken", ...nothing, problem: error.message, command };
   }
 }
 

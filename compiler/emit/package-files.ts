@@ -9,12 +9,14 @@ export interface Provenance {
   /** The spec's file, relative to the package. */
   readonly spec: string;
   readonly sharedRuntime: boolean;
+  /** Batch sizes that were chosen instead of the spec's. */
+  readonly batch?: readonly number[];
   /** The files that vitc wrote; others in the folder are the user's. */
   readonly files: readonly string[];
 }
 
-export function packageJson(spec: ResolvedSpec, { shared, origin, files }: { shared: boolean; origin: string; files: readonly string[] }): string {
-  const provenance: Provenance = { version, spec: origin, sharedRuntime: shared, files };
+export function packageJson(spec: ResolvedSpec, provenance: Provenance): string {
+  const shared = provenance.sharedRuntime;
   const platform = { node: { types: "./runtime/node.d.ts", default: "./runtime/node.js" }, default: { types: "./runtime/web.d.ts", default: "./runtime/web.js" } };
   const manifest = {
     name: spec.name.toLowerCase(),
@@ -31,6 +33,12 @@ export function packageJson(spec: ResolvedSpec, { shared, origin, files }: { sha
     vitc: provenance,
   };
   return `${JSON.stringify(manifest, null, 2)}\n`;
+}
+
+/** The command that makes a package again, as typed in the folder above its spec's and its own (that of specs/ and generated/). */
+export function commandOf({ spec, sharedRuntime, batch }: Omit<Provenance, "files">): string {
+  const words = ["npx vitc compile", spec.replace(/^(\.\.\/)+/, ""), ...(batch ? [`--batch ${batch.join(",")}`] : []), ...(sharedRuntime ? ["--shared-runtime"] : [])];
+  return words.join(" ");
 }
 
 export function readme(spec: ResolvedSpec, { plan, recipe }: CompiledPlan, command: string): string {

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as assert from "uvu/assert";
@@ -14,10 +14,13 @@ import { folderWith, small, vitc } from "./vitc.js";
 /** Packages look for webgpu and for the software adapter from here, as they would in a project that has installed them. */
 const cwd = fileURLToPath(new URL("../..", import.meta.url));
 
+const root = folderWith({});
+const newFolder = (): string => mkdtempSync(join(root, "run-"));
+
 /** Compiles a spec to a new folder, with weights in it if they are given. */
 async function packageOf(spec: ViTSpec, weights?: string): Promise<string> {
   const { files } = await compile(spec, { typecheck: false });
-  const folder = folderWith({});
+  const folder = newFolder();
   for (const [path, text] of files) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), text);
@@ -64,7 +67,7 @@ refusals("inputs that do not fit are refused before the model is loaded", async 
   const folder = await packageOf(small);
   const photo = fixturePath("vit-cifar10/photos/cat-00.png");
   const tensor = (name: string, shape: readonly number[]) => writeSafetensors([{ name, shape, data: new Float32Array(shape.reduce((n, size) => n * size, 1)) }]);
-  const [text, wide, other] = ["text.png", "wide.safetensors", "other.safetensors"].map((name) => join(folderWith({}), name)) as [string, string, string];
+  const [text, wide, other] = ["text.png", "wide.safetensors", "other.safetensors"].map((name) => join(newFolder(), name)) as [string, string, string];
   writeFileSync(text, "not an image");
   writeFileSync(wide, tensor("input", [2, 3, 32, 33]));
   writeFileSync(other, tensor("x", [1]));
@@ -118,7 +121,7 @@ else {
   test("the comparison sees a bias that is off by 0.001", async () => {
     const fixture = noteFixture("gray");
     const tensors = [...readTensors(fixture.weightsPath)].map(([name, { shape, data }]) => ({ name, shape, data: Float32Array.from(data, (value) => (name === "head.bias" ? value + 0.001 : value)) }));
-    const weights = join(folderWith({}), "weights.safetensors");
+    const weights = join(newFolder(), "weights.safetensors");
     writeFileSync(weights, writeSafetensors(tensors));
     const outputs = await outputsOf(fixture, weights);
     assert.ok(worstError(outputs.get("logits")!.data, reference(fixture, "logits").data) > 1e-4);

@@ -123,7 +123,7 @@ caption{text-align:left;color:var(--soft);font-size:.84rem;padding-bottom:6px}
 th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--line);vertical-align:middle;font-weight:400}
 thead th{color:var(--soft);font-size:.82rem;white-space:nowrap}
 tfoot th,tfoot td{border-bottom:0;font-weight:600;font-family:var(--sans)}
-th[scope=row]{overflow-wrap:anywhere}
+th[scope=row]{overflow-wrap:anywhere;min-width:7.4rem}td{overflow-wrap:anywhere}
 .dispatches th[scope=row]{position:relative;padding-left:17px}.dispatches th i{position:absolute;left:0;top:calc(50% - 5px)}.dispatches tfoot th[scope=row]{padding-left:0}
 td.wide a{font-family:var(--mono);font-size:.78rem;color:var(--soft);text-decoration:none;overflow-wrap:anywhere}td.wide a:hover{color:var(--link);text-decoration:underline}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
@@ -147,7 +147,7 @@ tr[hidden]{display:none}
 
 details{margin:0 0 8px}
 summary{cursor:pointer;padding:6px 0;color:var(--soft);font-size:.9rem}
-summary code{color:var(--ink);overflow-wrap:anywhere}
+summary code{color:var(--ink);word-break:break-all}
 .kernel{border:1px solid var(--line);border-radius:8px;background:var(--card);padding:0 14px;scroll-margin-top:52px}
 .kernel summary span{display:inline-block;margin-left:10px;font-size:.82rem}
 .kernel>p{display:flex;flex-wrap:wrap;gap:4px 16px;align-items:center;font-size:.84rem;color:var(--soft);margin-bottom:10px}

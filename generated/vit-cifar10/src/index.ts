@@ -21,7 +21,7 @@ export const labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "
 /** A class name. */
 export type Label = (typeof labels)[number];
 
-const definition: ModelDefinition = { abi: 1, plan, kernels, recipe, command: "npx vitc compile ../../specs/vit-cifar10.ts", platform: () => import("vitc/runtime/node") };
+const definition: ModelDefinition = { abi: 1, plan, kernels, recipe, command: "npx vitc compile specs/vit-cifar10.ts --shared-runtime", platform: () => import("vitc/runtime/node") };
 
 /**
  * Loads vit-cifar10 (811,146 parameters) onto a GPU, ready to `run`.

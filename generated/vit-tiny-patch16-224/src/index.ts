@@ -15,7 +15,7 @@ export interface Outputs {
 
 /** What a run takes: images of 3 x 224 x 224 (channels, height, width) once preprocessed. */
 export const input = { channels: 3, height: 224, width: 224 } as const;
-const definition: ModelDefinition = { abi: 1, plan, kernels, recipe, command: "npx vitc compile ../../specs/vit-tiny-patch16-224.ts", platform: () => import("vitc/runtime/node") };
+const definition: ModelDefinition = { abi: 1, plan, kernels, recipe, command: "npx vitc compile specs/vit-tiny-patch16-224.ts --shared-runtime", platform: () => import("vitc/runtime/node") };
 
 /**
  * Loads vit-tiny-patch16-224 (5,717,416 parameters) onto a GPU, ready to `run`.
