@@ -1,5 +1,8 @@
 /** vitc: declare a Vision Transformer, compile it to a WebGPU package. */
 export { compile, type CompileOptions, type Package } from "./compile.js";
+export { explain } from "./explain/explain.js";
+export { html } from "./explain/html.js";
+export type { Report } from "./explain/report.js";
 export { defineViT } from "./spec/define.js";
 export { SpecError, type SpecIssue } from "./spec/errors.js";
 export { resolve, type Geometry, type ResolvedSpec } from "./spec/resolve.js";

@@ -1,5 +1,6 @@
 import type { Graph, Value } from "../../compiler/ir/graph.js";
 import type { InterpretOptions } from "../../compiler/ir/interpret.js";
+import { elements } from "../../compiler/ir/ops/op.js";
 import type { WgslKernel } from "../../compiler/kernels/kernel.js";
 import { indexGraph } from "../../compiler/plan/graph-index.js";
 import { lower, type Operand, type Step } from "../../compiler/plan/lower.js";
@@ -24,6 +25,15 @@ export type Mutation = (kernel: WgslKernel) => string;
  * @throws Error with Dawn's words when it refuses a kernel or a binding
  */
 export async function runGraph(device: GPUDevice, graph: Graph, values: InterpretOptions, mutate: Mutation = ({ code }) => code): Promise<Map<string, Float32Array>> {
+  device.pushErrorScope("validation");
+  const results = await run(device, graph, values, mutate).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
+  const refused = await device.popErrorScope();
+  if (refused) throw new Error(refused.message);
+  if (results instanceof Error) throw results;
+  return results;
+}
+
+async function run(device: GPUDevice, graph: Graph, values: InterpretOptions, mutate: Mutation): Promise<Map<string, Float32Array>> {
   const made: GPUBuffer[] = [];
   const create = (data: Float32Array<ArrayBuffer>): GPUBuffer => {
     const buffer = device.createBuffer({ size: data.byteLength, usage: storage });
@@ -31,14 +41,13 @@ export async function runGraph(device: GPUDevice, graph: Graph, values: Interpre
     made.push(buffer);
     return buffer;
   };
-  device.pushErrorScope("validation");
   try {
     const buffers = new Map<Value, GPUBuffer>(graph.inputs.map(({ name, value }) => [value, create(Float32Array.from(values.inputs[name]!.data))]));
     const weights = new Map<PackedTensor, GPUBuffer>();
     for (const step of lower(indexGraph(graph), new WeightStore())) {
       for (const operand of step.operands) if ("weight" in operand) weights.set(operand.weight, create(await pack(operand.weight, values)));
       const { output, inPlace } = step;
-      buffers.set(output, inPlace ? buffers.get(inPlace)! : create(new Float32Array(output.shape.reduce((product, size) => product * size, 1)).fill(NaN)));
+      buffers.set(output, inPlace ? buffers.get(inPlace)! : create(new Float32Array(elements(output.shape)).fill(NaN)));
       await dispatch(device, step, mutate(step.kernel), (operand) => ("weight" in operand ? weights.get(operand.weight)! : buffers.get(operand.value)!));
     }
     const results = new Map<string, Float32Array>();
@@ -46,8 +55,6 @@ export async function runGraph(device: GPUDevice, graph: Graph, values: Interpre
     return results;
   } finally {
     for (const buffer of made) buffer.destroy();
-    const refused = await device.popErrorScope();
-    if (refused) throw new Error(refused.message);
   }
 }
 

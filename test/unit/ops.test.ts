@@ -107,12 +107,12 @@ test("reduce takes the mean or the maximum over tokens", () => {
 
 test("activations have their known values", () => {
   const known: Record<ActivationKind, readonly (readonly [x: number, y: number])[]> = {
-    gelu: [[0, 0], [1, 0.8413447460685429], [-1, -0.15865525393145707], [2, 1.9544997361036416], [-3, -0.004049694094890284], [-6, -5.919525870226188e-9], [40, 40], [-40, 0]],
+    gelu: [[0, 0], [1, 0.8413447460685429], [-1, -0.15865525393145707], [2, 1.9544997361036416], [-3, -0.00404969409489028], [-6, -5.919525870226188e-9], [40, 40], [-40, 0]],
     gelu_tanh: [[0, 0], [1, 0.8411919906082768], [-1, -0.15880800939172324], [1000, 1000], [-1000, 0]],
     quick_gelu: [[0, 0], [1, 0.8457957659328212], [-1000, 0], [1000, 1000]],
     relu: [[-2, 0], [0, 0], [3, 3]],
     silu: [[0, 0], [1, 0.7310585786300049], [-2, -0.2384058440442351], [-1000, 0]],
-    tanh: [[0, 0], [0.5, 0.46211715726000975], [-50, -1]],
+    tanh: [[0, 0], [0.5, 0.462117157260010], [-50, -1]],
   };
   for (const [kind, points] of Object.entries(known)) {
     const y = evaluate("activation", { kind: kind as ActivationKind }, [tensor([points.length], points.map(([x]) => x))]);
@@ -140,7 +140,7 @@ function exactErfc(x: number): number {
 }
 
 test("erfc has fourteen digits", () => {
-  assert.ok(Math.abs(exactErfc(1) - 0.1572992070502851306587793649173907) < 1e-16);
+  assert.ok(Math.abs(exactErfc(1) - 0.15729920705028513) < 1e-16);
   for (let x = -5; x <= 5; x += 1 / 32) assert.ok(Math.abs(erfc(x) / exactErfc(x) - 1) < 1e-14, `erfc(${x}) is ${erfc(x)}, not ${exactErfc(x)}`);
 });
 

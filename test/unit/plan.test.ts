@@ -188,24 +188,29 @@ for (const [title, make, message] of corrupt) {
 
 const steps: readonly Step[] = lower(indexGraph(lowered), new WeightStore());
 
-/** Verifies a profile with one view moved: view `at` of the dispatch with this label. */
-const moved = (label: string, at: number, to: (view: View) => View): void => {
-  const dispatches = profile.dispatches.map((dispatch) => (dispatch.label === label ? { ...dispatch, views: dispatch.views.with(at, to(dispatch.views.at(at)!)) } : dispatch));
+type Move = readonly [label: string, at: number, to: (view: View) => View];
+
+/** Verifies a profile with some views moved: view `at` of the dispatch with a label. */
+const moved = (...moves: readonly Move[]): void => {
+  const dispatches = profile.dispatches.map((dispatch) => moves.filter(([label]) => label === dispatch.label).reduce((d, [, at, to]) => ({ ...d, views: d.views.with(at, to(d.views.at(at)!)) }), dispatch));
   verifyProfile({ ...profile, dispatches }, steps, lowered.outputs);
 };
 
+const further: Move[2] = ([buffer, offset, bytes]) => [buffer, offset + 1024, bytes];
+
 test("verifyProfile refuses a view that does not hold what the graph means", () => {
   verifyProfile(profile, steps, lowered.outputs);
-  moved("head", 0, (view) => view);
+  moved(["head", 0, (view) => view]);
   const refusals: readonly (() => void)[] = [
-    () => moved("head", 0, ([buffer, offset, bytes]) => [buffer, offset + 256, bytes]),
-    () => moved("head", 0, ([buffer, offset, bytes]) => [buffer, offset, bytes - 4]),
-    () => moved("blocks.1.attn.qkv", 0, ([buffer, offset, bytes]) => [profile.arenas.find((arena) => arena.name !== buffer)!.name, offset, bytes]),
+    () => moved(["head", 0, ([buffer, offset, bytes]) => [buffer, offset + 256, bytes]]),
+    () => moved(["head", 0, ([buffer, offset, bytes]) => [buffer, offset, bytes - 4]]),
+    () => moved(["blocks.1.attn.qkv", 0, ([buffer, offset, bytes]) => [profile.arenas.find((arena) => arena.name !== buffer)!.name, offset, bytes]]),
     // A result written elsewhere is missing where it is read; one written over a living value takes it away.
-    () => moved("blocks.0.norm1", -1, ([buffer, offset, bytes]) => [buffer, offset + 512, bytes]),
-    () => moved("blocks.0.norm1", -1, ([, , bytes]) => [profile.dispatches[1]!.views.at(-1)![0], profile.dispatches[1]!.views.at(-1)![1], bytes]),
-    // An in-place residual must lie where the stream lies.
-    () => moved("blocks.0.mlp.fc2", -1, ([buffer, offset, bytes]) => [buffer, offset + 1024, bytes]),
+    () => moved(["blocks.0.norm1", -1, ([buffer, offset, bytes]) => [buffer, offset + 512, bytes]]),
+    () => moved(["blocks.0.norm1", -1, ([, , bytes]) => [profile.dispatches[1]!.views.at(-1)![0], profile.dispatches[1]!.views.at(-1)![1], bytes]]),
+    // An in-place residual must lie where the stream lies,
+    // even if all that read it know where it went.
+    () => moved(["blocks.1.mlp.fc2", -1, further], ["norm", 0, further]),
     () => verifyProfile({ ...profile, outputs: profile.outputs.map(({ name, view: [buffer, offset, bytes] }) => ({ name, view: [buffer, offset + 256, bytes] })) }, steps, lowered.outputs),
     () => verifyProfile({ ...profile, outputs: profile.outputs.toReversed() }, steps, lowered.outputs),
   ];

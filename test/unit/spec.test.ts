@@ -102,6 +102,7 @@ const refusals: readonly (readonly [title: string, changes: object, sentence: st
   ["the logits of a head that is not there", { outputs: ["logits_dist"] }, 'outputs: "logits_dist" exists only with tokens.distillation: true'],
   ["features of a distilled model", { tokens: { distillation: true }, outputs: ["features"] }, 'outputs: "features" has no meaning with tokens.distillation, whose two heads read two tokens; ask for "norm"'],
   ["the last norm of a model without one", { finalNorm: "none", outputs: ["norm"] }, 'outputs: "norm" exists only with finalNorm: "tokens", it is "none"; ask for "blocks.11"'],
+  ["a batch twice", { batch: [1, 1] }, "batch: [1,1] must ascend without repeats; write [1]"],
   ["batches out of order", { batch: [8, 1, 8] }, "batch: [8,1,8] must ascend without repeats; write [1,8]"],
 ];
 
