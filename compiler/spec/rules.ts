@@ -127,7 +127,7 @@ const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim,
     ...activations
       .filter(({ bytes }) => bytes > largestBinding)
       .slice(0, 1)
-      .flatMap(({ what, bytes }) => when(true, "batch", () => `${images} ${images === 1 ? "image" : "images"} ${what} need a buffer of ${gib(bytes)} GiB; WebGPU bindings end at 2 GiB, use a smaller batch, image or width`)),
+      .flatMap(({ what, bytes }) => when(true, "batch", () => `${images} ${images === 1 ? "image" : "images"} ${what} ${images === 1 ? "needs" : "need"} a buffer of ${gib(bytes)} GiB; WebGPU bindings end at 2 GiB, use a smaller batch, image or width`)),
     ...when(rows > largestSide, "batch", () => `${images} ${images === 1 ? "image makes" : "images make"} a matrix of ${rows} rows; a launch covers ${largestSide}, use a smaller batch or image`),
     ...when(columns > largestSide, "heads", () => `${heads} of width ${headDim} make a matrix of ${columns} columns; a launch covers ${largestSide}, use fewer or narrower heads`),
   ];

@@ -5,30 +5,11 @@ import cifar10 from "../../specs/vit-cifar10.js";
 import { findChromium, launch } from "../tools/chromium.js";
 import { fixturePath, noteFixture, noteNames, readTensors, reference, worstError } from "../tools/fixtures.js";
 import { f32, temporaryFolder, writeCompiled } from "../tools/packages.js";
+import { openPage, type PageResult } from "../tools/page.js";
 import { serve } from "../tools/serve.js";
 import { skipAll, suite } from "../tools/suite.js";
 
 const tolerance = 1e-4;
-
-/** Runs in the page: loads a package from its URL and returns every output. */
-const inPage = `async ({ folder, weights, input }) => {
-  const { load } = await import(folder + "/index.js");
-  const notices = [];
-  const stages = new Set();
-  const model = await load({ weights: new URL(weights, location.href), onNotice: (text) => notices.push(text), onProgress: ({ stage }) => stages.add(stage) });
-  const values = new Float32Array(await (await fetch(input)).arrayBuffer());
-  const outputs = await model.run(values);
-  const software = model.adapter.software;
-  model.dispose();
-  return { outputs: Object.entries(outputs).map(([name, data]) => ({ name, shape: data.shape, values: [...data] })), notices, stages: [...stages], software };
-}`;
-
-interface PageResult {
-  readonly outputs: readonly { name: string; shape: number[]; values: number[] }[];
-  readonly notices: readonly string[];
-  readonly stages: readonly string[];
-  readonly software: boolean;
-}
 
 const found = await findChromium();
 if ("reason" in found) skipAll("parity in Chromium", found.reason);
@@ -40,13 +21,8 @@ else {
   mkdirSync(join(root, "packages"));
   const server = await serve({ "/": root, "/fixtures/": fixturePath("") });
   const browser = await launch(found);
-  const page = await browser.newPage();
-  const failures: string[] = [];
-  page.on("pageerror", (error) => failures.push(error.message));
-  page.on("console", (message) => message.type() === "error" && failures.push(message.text()));
-  await page.goto(`${server.url}/`);
-  const run = (folder: string, weights: string, input: string): Promise<PageResult> =>
-    page.evaluate(`(${inPage})(${JSON.stringify({ folder: `/packages/${folder}`, weights: `/fixtures/${weights}`, input: `/${input}.bin` })})`) as Promise<PageResult>;
+  const page = await openPage(await browser.newPage(), server);
+  const run = (folder: string, weights: string, input: string): Promise<PageResult> => page.run(`/packages/${folder}`, `/fixtures/${weights}`, `/${input}.bin`);
 
   for (const name of noteNames) {
     test(`${name}: the same package in Chromium equals PyTorch on every tap and output`, async () => {
@@ -76,7 +52,7 @@ else {
   });
 
   test("the pages reported no errors", () => {
-    assert.equal(failures, []);
+    assert.equal(page.failures, []);
   });
 
   test.after(async () => {
