@@ -8,17 +8,19 @@ type Steps = WeightStep[];
 
 /** How a kernel wants a weight: extra steps behind those of the graph, and the shape they leave. */
 export interface Layout {
+  /** Tells layouts of one weight apart. */
+  readonly key: string;
   readonly shape: Shape;
   /** Steps that turn the tensor in register `of` into the layout; they may use registers from `next` on. */
   steps(of: number, next: number): readonly WeightStep[];
 }
 
 /** As it is in the graph. */
-export const plainLayout = (shape: Shape): Layout => ({ shape, steps: () => [] });
+export const plainLayout = (shape: Shape): Layout => ({ key: "plain", shape, steps: () => [] });
 
 /** A vector with zeros behind it. */
 export function paddedVector(shape: Shape, length: number): Layout {
-  return { shape: [length], steps: (of) => (shape[0] === length ? [] : [{ op: "pad", of, shape: [length] }]) };
+  return { key: `vector ${length}`, shape: [length], steps: (of) => (shape[0] === length ? [] : [{ op: "pad", of, shape: [length] }]) };
 }
 
 /**
@@ -28,6 +30,7 @@ export function paddedVector(shape: Shape, length: number): Layout {
 export function matrixLayout(shape: Shape, order: "rows" | "image" | "map", cols: number): Layout {
   const inner = elements(shape) / shape[0]!;
   return {
+    key: `matrix ${order} ${cols}`,
     shape: [inner, cols],
     steps(of, next) {
       const steps: Steps = [];
@@ -60,11 +63,14 @@ export class WeightStore {
 
   /** The packed tensor for a weight value in a layout. */
   request(index: GraphIndex, value: Value, layout: Layout): PackedTensor {
-    const { name, sources, steps, result } = recipeOf(index, value);
-    const all = [...steps, ...layout.steps(result, sources.length + steps.length)];
-    const key = JSON.stringify([sources, all]);
+    // A parameter is known by its name in every profile; a derived weight by how it is made.
+    const parameter = index.parameterName(value);
+    const derived = parameter === undefined ? recipeOf(index, value) : undefined;
+    const key = `${parameter ?? JSON.stringify(derived)} as ${layout.key}`;
     const known = this.byRecipe.get(key);
     if (known) return known;
+    const { name, sources, steps, result } = derived ?? recipeOf(index, value);
+    const all = [...steps, ...layout.steps(result, sources.length + steps.length)];
     const tensor: PackedTensor = { name, ...this.place(elements(layout.shape) * 4), dtype: "f32", shape: layout.shape, sources, steps: all };
     this.tensors.push(tensor);
     this.byRecipe.set(key, tensor);
