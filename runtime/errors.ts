@@ -3,6 +3,7 @@ export type VitcErrorCode =
   | "abi"
   | "adapter"
   | "device-lost"
+  | "disposed"
   | "input"
   | "limits"
   | "out-of-memory"

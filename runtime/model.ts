@@ -5,7 +5,7 @@ import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js"
 import type { Plan, WeightRecipe } from "./plan.js";
 import { Session } from "./session.js";
 import { elements, toBatch, withShape, type ModelInput, type Tensor } from "./tensor.js";
-import { loadWeights, type WeightsInput, type WeightsSource } from "./weights.js";
+import { openWeights, uploadWeights, type WeightsInput, type WeightsSource } from "./weights.js";
 
 /** What generated code and this runtime must agree on. Raised when the plan, the recipe or `loadModel` change their meaning. */
 export const abi = 1;
@@ -59,18 +59,16 @@ export interface Model<Outputs extends object> extends Disposable {}
 export class Model<Outputs extends object> {
   private readonly plan: Plan;
   private queue: Promise<unknown> = Promise.resolve();
-  private state: "ready" | "lost" | "disposed" = "ready";
+  private disposed = false;
 
   private constructor(
     definition: ModelDefinition,
     private readonly session: Session,
     private readonly opened: OpenedDevice,
     private readonly ownsDevice: boolean,
+    private readonly watch: DeviceWatch,
   ) {
     this.plan = definition.plan;
-    void opened.device.lost.then(() => {
-      if (this.state === "ready") this.state = "lost";
-    });
   }
 
   /** The adapter that the model runs on. */
@@ -89,41 +87,56 @@ export class Model<Outputs extends object> {
   }
 
   /**
-   * Runs 1 to n images and returns every output, with `shape` [n, ...]. Calls may overlap: they run in the order they were made.
+   * Runs 1 to n images and returns every output, with `shape` [n, ...]. The images are taken when it is called, so they may change right
+   * after. Calls may overlap: they run in the order they were made.
    * @throws InputError if the images do not fit; DeviceLostError if the GPU went away; VitcError after `dispose`.
    */
-  run(input: ModelInput, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Outputs> {
-    const result = this.queue.then(() => this.runNow(input, signal));
+  async run(input: ModelInput, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Outputs> {
+    signal?.throwIfAborted();
+    this.checkUsable();
+    const { data, count } = toBatch(input, this.plan);
+    // Whoever gave f32 values keeps them, and may write the next image there before this run has its turn.
+    const images = data === input || (typeof input === "object" && "shape" in input) ? data.slice() : data;
+    const result = this.queue.then(() => this.runNow(images, count, signal));
     this.queue = result.catch(() => undefined);
     return result;
   }
 
-  private async runNow(input: ModelInput, signal: AbortSignal | undefined): Promise<Outputs> {
+  private async runNow(data: Float32Array, count: number, signal: AbortSignal | undefined): Promise<Outputs> {
     const { plan } = this;
-    signal?.throwIfAborted();
-    if (this.state === "disposed") throw new VitcError("input", `${plan.name} was disposed; load it again`);
-    if (this.state === "lost") throw new DeviceLostError(`The GPU device of ${plan.name} was lost; load the model again`);
-    const { data, count } = toBatch(input, plan);
     const size = elements(plan.input.shape);
     const results = plan.outputs.map(({ shape }) => new Float32Array(count * elements(shape)));
     let done = 0;
     for (const { batch } of chooseProfiles(plan.programs.infer, count)) {
-      const images = Math.min(batch, count - done);
-      await this.session.run(batch, data.subarray(done * size, (done + images) * size), (output, values) => {
-        const width = elements(plan.outputs[output]!.shape);
-        results[output]!.set(values.subarray(0, images * width), done * width);
-      });
-      done += images;
       signal?.throwIfAborted();
+      this.checkUsable();
+      const images = Math.min(batch, count - done);
+      try {
+        await this.session.run(batch, data.subarray(done * size, (done + images) * size), (output, values) => {
+          const width = elements(plan.outputs[output]!.shape);
+          results[output]!.set(values.subarray(0, images * width), done * width);
+        });
+      } catch (error) {
+        // Why it failed says more than what failed, and news of a lost device may come a moment later.
+        await new Promise((turn) => setTimeout(turn));
+        this.checkUsable();
+        throw error;
+      }
+      done += images;
     }
     // The generated package states Outputs from the same plan.
     return Object.fromEntries(plan.outputs.map(({ name, shape }, i) => [name, withShape(results[i]!, [count, ...shape])])) as Outputs;
   }
 
-  /** Frees the GPU memory (and the device, unless it is yours). Runs under way fail with DeviceLostError. */
+  private checkUsable(): void {
+    if (this.disposed) throw new VitcError("disposed", `${this.plan.name} was disposed; load it again`);
+    if (this.watch.lost !== undefined) throw new DeviceLostError(`The GPU device of ${this.plan.name} was lost (${this.watch.lost}); load the model again`);
+  }
+
+  /** Frees the GPU memory (and the device, unless it is yours). Runs under way fail: the model was disposed. */
   dispose(): void {
-    if (this.state === "disposed") return;
-    this.state = "disposed";
+    if (this.disposed) return;
+    this.disposed = true;
     this.session.dispose();
     if (this.ownsDevice) this.opened.device.destroy();
   }
@@ -134,15 +147,20 @@ export class Model<Outputs extends object> {
     if (definition.abi !== abi) {
       throw new AbiError(`${plan.name} was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
     }
+    if (typeof options !== "object" || options === null) throw new VitcError("input", `${plan.name}: load needs its options, at least { weights }`);
     const { onProgress, signal, allowExtra } = options;
     const notice = options.onNotice ?? ((text: string) => console.warn(`${plan.name}: ${text}`));
     signal?.throwIfAborted();
     const platform = isNode() ? await definition.platform() : undefined;
-    const weights = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
+    const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
+    // A file that does not fit is named before a GPU is asked for anything.
+    const weights = await openWeights(recipe, source, { allowExtra, signal });
     onProgress?.({ stage: "device", loaded: 0, total: 1 });
     const opened = options.device ? { device: options.device, adapter: describeAdapter(options.device.adapterInfo) } : await openFor(plan, options.adapter ?? "auto", platform);
+    const watch = watchDevice(opened.device);
     let session: Session | undefined;
     try {
+      if (options.device) checkLimits(plan, options.device);
       if (opened.adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
       onProgress?.({ stage: "device", loaded: 1, total: 1 });
       if (opened.adapter.notice !== undefined) notice(opened.adapter.notice);
@@ -151,9 +169,11 @@ export class Model<Outputs extends object> {
       const onPipeline = onProgress && ((loaded: number, total: number) => onProgress({ stage: "pipelines", loaded, total }));
       session = await Session.create({ device: opened.device, plan, kernels, software, ...(onPipeline && { onPipeline }) });
       const ready = session;
-      const { ignored } = await loadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => ready.upload(buffer, offset, data) });
+      const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => ready.upload(buffer, offset, data) });
       if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
-      return new Model<Outputs>(definition, ready, opened, !options.device);
+      const model = new Model<Outputs>(definition, ready, opened, !options.device, watch);
+      model.checkUsable();
+      return model;
     } catch (error) {
       session?.dispose();
       if (!options.device) opened.device.destroy();
@@ -165,6 +185,29 @@ export class Model<Outputs extends object> {
 Model.prototype[Symbol.dispose] = function (this: Model<object>): void {
   this.dispose();
 };
+
+/** What is known of a device's end. It outlives models on a shared device, so it holds nothing of them. */
+interface DeviceWatch {
+  lost?: string;
+}
+
+function watchDevice(device: GPUDevice): DeviceWatch {
+  const watch: DeviceWatch = {};
+  void device.lost.then(({ reason, message }) => {
+    watch.lost = message || reason;
+  });
+  return watch;
+}
+
+/** A device of the user's may have less than the plan needs, and must be asked for with more. */
+function checkLimits(plan: Plan, device: GPUDevice): void {
+  for (const [name, needed] of Object.entries(plan.limits)) {
+    const granted: unknown = Reflect.get(device.limits, name);
+    if (typeof granted === "number" && granted < needed) {
+      throw new AdapterError(`${plan.name} needs ${name} of ${needed}, your device was made with ${granted}: adapter.requestDevice({ requiredLimits: { ${name}: ${needed} } })`);
+    }
+  }
+}
 
 function openFor(plan: Plan, adapter: AdapterChoice, platform: Platform | undefined): Promise<OpenedDevice> {
   const options = { adapter, requiredLimits: plan.limits };

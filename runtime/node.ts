@@ -188,7 +188,7 @@ const pieceBytes = 16 * 2 ** 20;
  */
 export async function fromPath(path: string | URL): Promise<WeightsSource> {
   if (path instanceof URL && path.protocol !== "file:") throw unreadable(path.href, "not a file: URL; fromPath reads files, and fromUrl reads http");
-  const file = path instanceof URL ? fileURLToPath(path) : path;
+  const file = path instanceof URL || /^file:/i.test(path) ? fileURLToPath(path) : path;
   const size = await sizeOf(file);
   return { name: file, size, read: (offset, length, signal) => readRange(file, size, offset, length, signal) };
 }

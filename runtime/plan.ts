@@ -58,6 +58,8 @@ export interface TensorSpec {
 export interface OutputView {
   readonly name: string;
   readonly view: View;
+  /** Byte offset in the buffer that outputs are copied to for reading. */
+  readonly readback: number;
 }
 
 /** The recorded run for one batch size. */
@@ -66,6 +68,8 @@ export interface Profile {
   readonly arenas: readonly Arena[];
   readonly input: View;
   readonly outputs: readonly OutputView[];
+  /** Bytes of the buffer that outputs are copied to for reading. */
+  readonly readbackBytes: number;
   readonly dispatches: readonly Dispatch[];
   /** Sums over the dispatches. */
   readonly flops: number;

@@ -10,6 +10,9 @@ const computeStage = 0x4;
 /** A pass this long can trip the watchdog of a slow adapter (Chromium's ends the GPU process), so there it is cut between dispatches. */
 const softwarePassFlops = 2e9;
 
+/** Uploads wait for the device after this many bytes. */
+const uploadBytes = 64 * 2 ** 20;
+
 /** A dispatch with its GPU objects. */
 interface Recorded {
   readonly pipeline: GPUComputePipeline;
@@ -20,8 +23,7 @@ interface Recorded {
 interface RecordedProfile {
   readonly profile: Profile;
   readonly dispatches: readonly Recorded[];
-  /** Byte offset of each output in the readback buffer. */
-  readonly readback: readonly number[];
+  /** Whether the device has accepted its commands once. */
   checked: boolean;
 }
 
@@ -41,6 +43,8 @@ export interface SessionOptions {
  * compute pass and one submit, and reads the outputs back; it makes no GPU object but the command buffer.
  */
 export class Session {
+  private uploading = 0;
+
   private constructor(
     private readonly device: GPUDevice,
     private readonly buffers: ReadonlyMap<string, GPUBuffer>,
@@ -55,12 +59,10 @@ export class Session {
   static async create({ device, plan, kernels, software, onPipeline }: SessionOptions): Promise<Session> {
     const profiles = plan.programs.infer;
     const sizes = bufferSizes(plan);
-    const { buffers, staging } = await allocate(device, sizes, Math.max(...profiles.map(stagingBytes)));
+    const { buffers, staging } = await allocate(device, sizes, Math.max(...profiles.map((profile) => profile.readbackBytes)));
     try {
       const pipelines = await buildPipelines(device, plan.kernels, kernels, onPipeline);
-      device.pushErrorScope("validation");
-      const recorded = profiles.map((profile) => [profile.batch, record(device, profile, pipelines, buffers)] as const);
-      const error = await device.popErrorScope();
+      const [recorded, error] = await scoped(device, ["validation"], () => profiles.map((profile) => [profile.batch, record(device, profile, pipelines, buffers)] as const));
       if (error) throw new VitcError("validation", `The device refused a binding of ${plan.name}: ${error.message}`);
       return new Session(device, buffers, staging, new Map(recorded), software);
     } catch (error) {
@@ -74,43 +76,52 @@ export class Session {
     return [...this.buffers.values(), this.staging].reduce((sum, buffer) => sum + buffer.size, 0);
   }
 
-  /** Writes packed weights at a byte offset of weight buffer `buffer`. */
-  upload(buffer: number, offset: number, data: Float32Array<ArrayBuffer>): void {
+  /** Writes packed weights at a byte offset of weight buffer `buffer`. Resolves when more may come: copies under way are bounded. */
+  upload(buffer: number, offset: number, data: Float32Array<ArrayBuffer>): Promise<void> | void {
     this.device.queue.writeBuffer(this.buffers.get(`weights.${buffer}`)!, offset, data);
+    this.uploading += data.byteLength;
+    if (this.uploading < uploadBytes) return;
+    this.uploading = 0;
+    // Until the queue has run, the device keeps a copy of everything that was written.
+    return this.device.queue.onSubmittedWorkDone();
   }
 
   /**
    * Runs one profile. `input` holds at most `batch` images; missing ones keep what the last run left, and their results mean nothing.
-   * `collect` gets each output's values for the whole batch, valid during the call only.
+   * `collect` gets each output's values for the whole batch, valid during the call only. Runs must not overlap.
    * @throws DeviceLostError; VitcError if the device refuses the commands.
    */
   async run(batch: number, input: Float32Array, collect: (output: number, values: Float32Array) => void): Promise<void> {
     const recorded = this.profiles.get(batch)!;
-    const { profile, readback } = recorded;
-    const { device, staging } = this;
-    const check = !recorded.checked;
-    if (check) device.pushErrorScope("validation");
-    device.queue.writeBuffer(this.buffers.get("input")!, 0, input.buffer, input.byteOffset, input.byteLength);
-    this.encode(recorded);
-    if (check) {
+    const { profile } = recorded;
+    const { staging } = this;
+    const replay = (): void => {
+      this.device.queue.writeBuffer(this.buffers.get("input")!, 0, input.buffer, input.byteOffset, input.byteLength);
+      this.encode(recorded);
+    };
+    if (recorded.checked) replay();
+    else {
       // The same commands are replayed ever after: what is valid once stays valid.
-      const error = await device.popErrorScope();
+      const [, error] = await scoped(this.device, ["validation"], replay);
       if (error) throw new VitcError("validation", `The device refused to run ${profile.dispatches[0]!.label}...: ${error.message}`);
       recorded.checked = true;
     }
     try {
       await staging.mapAsync(mapRead);
     } catch (error) {
-      throw new DeviceLostError(`The GPU device was lost during a run (${messageOf(error)}); load the model again`);
+      // Mapping fails when the device goes away or the session is disposed, and the model knows which.
+      throw new DeviceLostError(`The results could not be read back: ${messageOf(error) || "the device is gone"}`);
     }
-    const mapped = staging.getMappedRange();
-    profile.outputs.forEach(({ view }, i) => collect(i, new Float32Array(mapped, readback[i]!, view[2] / 4)));
-    staging.unmap();
+    try {
+      const mapped = staging.getMappedRange();
+      profile.outputs.forEach(({ view, readback }, i) => collect(i, new Float32Array(mapped, readback, view[2] / 4)));
+    } finally {
+      staging.unmap();
+    }
   }
 
-  private encode({ profile, dispatches, readback }: RecordedProfile): void {
+  private encode({ profile, dispatches }: RecordedProfile): void {
     const { device } = this;
-    const submit: GPUCommandBuffer[] = [];
     let encoder = device.createCommandEncoder();
     let pass = encoder.beginComputePass();
     let flops = 0;
@@ -128,11 +139,8 @@ export class Session {
       flops += dispatch.flops;
     }
     pass.end();
-    profile.outputs.forEach(({ view: [buffer, offset, bytes] }, i) => {
-      encoder.copyBufferToBuffer(this.buffers.get(buffer)!, offset, this.staging, readback[i]!, bytes);
-    });
-    submit.push(encoder.finish());
-    device.queue.submit(submit);
+    for (const { view: [buffer, offset, bytes], readback } of profile.outputs) encoder.copyBufferToBuffer(this.buffers.get(buffer)!, offset, this.staging, readback, bytes);
+    device.queue.submit([encoder.finish()]);
   }
 
   /** Frees the GPU buffers. The device stays. */
@@ -154,18 +162,21 @@ function bufferSizes(plan: Plan): Map<string, number> {
   return sizes;
 }
 
-/** The outputs of a profile one after the other, each at a multiple of 8 bytes. */
-function readbackOffsets(profile: Profile): { offsets: readonly number[]; bytes: number } {
-  let bytes = 0;
-  const offsets = profile.outputs.map(({ view }) => {
-    const offset = bytes;
-    bytes += Math.ceil(view[2] / 8) * 8;
-    return offset;
-  });
-  return { offsets, bytes };
+/**
+ * Runs `work` inside error scopes and returns what it gave and the first error. The stack of scopes belongs to the device, which others may
+ * use at the same time: so nothing is awaited between push and pop.
+ */
+async function scoped<Result>(device: GPUDevice, filters: readonly GPUErrorFilter[], work: () => Result): Promise<[result: Result, ...errors: (GPUError | null)[]]> {
+  for (const filter of filters) device.pushErrorScope(filter);
+  let errors: Promise<GPUError | null>[] = [];
+  try {
+    const result = work();
+    errors = filters.map(() => device.popErrorScope());
+    return [result, ...(await Promise.all(errors)).reverse()];
+  } finally {
+    if (errors.length === 0) for (const _ of filters) void device.popErrorScope();
+  }
 }
-
-const stagingBytes = (profile: Profile): number => readbackOffsets(profile).bytes;
 
 async function allocate(device: GPUDevice, sizes: ReadonlyMap<string, number>, staging: number): Promise<{ buffers: Map<string, GPUBuffer>; staging: GPUBuffer }> {
   const total = [...sizes.values()].reduce((sum, bytes) => sum + bytes, staging);
@@ -175,11 +186,10 @@ async function allocate(device: GPUDevice, sizes: ReadonlyMap<string, number>, s
     made.push(buffer);
     return buffer;
   };
-  device.pushErrorScope("validation");
-  device.pushErrorScope("out-of-memory");
-  const buffers = new Map([...sizes].map(([name, bytes]) => [name, make(name, bytes, usage.storage | usage.copyDestination | usage.copySource)] as const));
-  const readback = make("readback", staging, usage.mapRead | usage.copyDestination);
-  const [outOfMemory, invalid] = [await device.popErrorScope(), await device.popErrorScope()];
+  const [{ buffers, readback }, invalid, outOfMemory] = await scoped(device, ["validation", "out-of-memory"], () => ({
+    buffers: new Map([...sizes].map(([name, bytes]) => [name, make(name, bytes, usage.storage | usage.copyDestination | usage.copySource)] as const)),
+    readback: make("readback", staging, usage.mapRead | usage.copyDestination),
+  }));
   if (outOfMemory ?? invalid) {
     for (const buffer of made) buffer.destroy();
     const mib = (total / 2 ** 20).toFixed(1);
@@ -200,7 +210,8 @@ async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], cod
       layout = device.createBindGroupLayout({ label: signature, entries });
       layouts.set(signature, layout);
     }
-    const module = device.createShaderModule({ label: id, code: code[id]! });
+    const [module, refused] = await scoped(device, ["validation"], () => device.createShaderModule({ label: id, code: code[id]! }));
+    if (refused) throw new VitcError("validation", `The device refused kernel ${id}: ${refused.message}`);
     try {
       const pipeline = await device.createComputePipelineAsync({ label: id, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint: "main" } });
       onPipeline?.(++built, kernels.length);
@@ -228,5 +239,5 @@ function record(device: GPUDevice, profile: Profile, pipelines: ReadonlyMap<stri
     const pipeline = pipelines.get(dispatch.kernel)!;
     return { pipeline, bindGroup: bindGroup(pipeline, dispatch), dispatch };
   });
-  return { profile, dispatches, readback: readbackOffsets(profile).offsets, checked: false };
+  return { profile, dispatches, checked: false };
 }

@@ -32,6 +32,8 @@ export interface Batch {
 export function toBatch(input: ModelInput, plan: Plan): Batch {
   const shape = plan.input.shape;
   const size = elements(shape);
+  // Values that say their own shape, as the results of a model do, are held to it.
+  if (input instanceof Float32Array && "shape" in input) return fromTensor({ data: input, shape: input.shape as readonly number[] }, shape);
   if (input instanceof Float32Array) {
     if (input.length === 0 || input.length % size !== 0) throw new InputError(`${input.length} values are no whole number of images; one image is ${describe(shape)} = ${size} values`);
     return { data: finite(input), count: input.length / size };
@@ -42,6 +44,7 @@ export function toBatch(input: ModelInput, plan: Plan): Batch {
 }
 
 function fromTensor({ data, shape: given }: TensorInput, shape: readonly number[]): Batch {
+  if (!Array.isArray(given)) throw new InputError(`shape is ${typeof given}; it must be a list of sizes, [images, ${shape.join(", ")}]`);
   const single = given.length === shape.length;
   const image = single ? given : given.slice(1);
   const count = single ? 1 : (given[0] ?? 0);
@@ -67,9 +70,8 @@ function fromImages(images: readonly ImagePixels[], plan: Plan): Batch {
   const [channels, height, width] = plan.input.shape as readonly [number, number, number];
   const size = channels * height * width;
   const data = new Float32Array(images.length * size);
-  images.forEach((image, i) => {
-    preprocess(image, { preprocess: plan.preprocess, shape: [channels, height, width] }, data, i * size);
-  });
+  // Not forEach, which skips the holes of a sparse list.
+  for (let i = 0; i < images.length; i++) preprocess(images[i]!, { preprocess: plan.preprocess, shape: [channels, height, width] }, data, i * size);
   return { data, count: images.length };
 }
 

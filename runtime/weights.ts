@@ -68,22 +68,44 @@ export async function toSource(input: WeightsInput, options: { readonly signal?:
   throw unreadable("weights", `expected bytes (ArrayBuffer or Uint8Array), a Blob, a URL or a source {name, size, read}, got ${kindOf(value)}`);
 }
 
+/** A weight file that fits a recipe, before its values are read. */
+export interface OpenedWeights {
+  readonly source: WeightsSource;
+  readonly file: SafetensorsFile;
+}
+
 /**
- * Loads a weight file into weight buffers: the header first, then every tensor of the recipe is checked, then each is read, packed and
- * uploaded. Nothing is uploaded when the check fails. Tensors come in the file's order, so that a file is read from start to end.
+ * Finds a weight file, reads its header and checks every tensor of the recipe against it. No value is read yet.
  *
  * @throws WeightsError with everything that is wrong with the file; the signal's reason when it is aborted
  */
-export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, options: LoadOptions): Promise<LoadedWeights> {
+export async function openWeights(recipe: WeightRecipe, input: WeightsInput, options: CheckOptions & { readonly signal?: AbortSignal | undefined } = {}): Promise<OpenedWeights> {
+  const { signal } = options;
+  try {
+    signal?.throwIfAborted();
+    const source = await toSource(input, { signal });
+    const file = await readHeader(source, signal);
+    const problems = checkTensors(recipe, file, options);
+    if (problems.length > 0) throw new WeightsError(problems, source.name);
+    return { source, file };
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+/**
+ * Loads an opened weight file into weight buffers: each tensor is read, packed and uploaded, in the file's order, so that a file is read from
+ * start to end.
+ *
+ * @throws WeightsError when a value is not finite or the file cannot be read; the signal's reason when it is aborted
+ */
+export async function uploadWeights(recipe: WeightRecipe, { source, file }: OpenedWeights, options: LoadOptions): Promise<LoadedWeights> {
   // What is still under way when loading ends, a failed load above all, is stopped.
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   try {
     signal.throwIfAborted();
-    const source = await toSource(input, { signal });
-    const file = await readHeader(source, signal);
-    const problems = checkTensors(recipe, file, options);
-    if (problems.length > 0) throw new WeightsError(problems, source.name);
     const bytes = await loadTensors(recipe, source, file, signal, options);
     return { source: source.name, bytes, ignored: extraNames(recipe, file) };
   } catch (error) {
@@ -92,6 +114,11 @@ export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, opt
   } finally {
     stop.abort();
   }
+}
+
+/** Opens a weight file and loads it: see `openWeights` and `uploadWeights`. Nothing is uploaded when the check fails. */
+export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, options: LoadOptions): Promise<LoadedWeights> {
+  return uploadWeights(recipe, await openWeights(recipe, input, options), options);
 }
 
 async function loadTensors(recipe: WeightRecipe, source: WeightsSource, file: SafetensorsFile, signal: AbortSignal, options: LoadOptions): Promise<number> {

@@ -1,4 +1,5 @@
 import type { Dispatch, Profile } from "../../runtime/plan.js";
+import { bytesOf } from "../ir/cost.js";
 import type { Graph, Node } from "../ir/graph.js";
 import { elements } from "../ir/ops/op.js";
 import { passes, runPasses } from "../passes/index.js";
@@ -59,8 +60,8 @@ export function explain(input: unknown): Report {
 function reportGraph(graph: Graph): GraphReport {
   const ops: Record<string, number> = {};
   for (const { op } of graph.nodes) ops[op] = (ops[op] ?? 0) + 1;
-  const moved = graph.nodes.filter((node) => !isWeightOp(node)).flatMap(({ inputs, output }) => [...inputs, output]);
-  return { nodes: graph.nodes.length, ops, bytes: moved.reduce((sum, value) => sum + elements(value.shape) * 4, 0) };
+  const moved = graph.nodes.filter((node) => !isWeightOp(node));
+  return { nodes: graph.nodes.length, ops, bytes: moved.reduce((sum, node) => sum + bytesOf(node), 0) };
 }
 
 function reportPasses({ built, events }: CompiledPlan): readonly PassReport[] {

@@ -17,7 +17,8 @@ const rowsPerGroup = 16;
 /**
  * LayerNorm of rows: x [.., width] -> out [rows, width]. One invocation a row: no barrier, which on software adapters costs more than
  * all the arithmetic (a workgroup that shared a row took half of a whole run there).
- * Two passes, not E[x²] - E[x]²: the residual stream of a ViT carries outliers that cancel in f32.
+ * Two passes, not E[x²] - E[x]²: the residual stream of a ViT carries outliers that cancel in f32. Squares overflow f32 where rows are
+ * spread wider than 1e18 / sqrt(width), as they do in PyTorch's f32.
  */
 export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): Launch {
   const element = elementOf(width);

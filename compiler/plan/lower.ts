@@ -1,7 +1,7 @@
 import type { PackedTensor } from "../../runtime/plan.js";
 import type { Node, NodeOf, Value } from "../ir/graph.js";
-import { ops } from "../ir/ops/index.js";
-import { elements, IrError, last, type Op } from "../ir/ops/op.js";
+import { bytesOf, flopsOf } from "../ir/cost.js";
+import { elements, IrError, last } from "../ir/ops/op.js";
 import { attention } from "../kernels/attention.js";
 import { addScale, embed } from "../kernels/embed.js";
 import { columnPadding, gemm } from "../kernels/gemm.js";
@@ -60,17 +60,17 @@ interface Lowering {
 
 function lowerNode(context: Context, node: Node, position: number): Step {
   const { launch, operands, inPlace } = lowering(context, node, position);
-  const op = ops[node.op] as Op<unknown>;
-  const flops = op.flops?.(node.inputs.map((input) => input.shape), node.attrs, node.output.shape) ?? 0;
-  const read = operands.reduce((sum, operand) => sum + operandBytes(operand), 0);
-  // An in-place residual is read as well as written, though it is bound once.
-  const bytes = read + bytesOf(node.output) * (inPlace ? 2 : 1);
-  return { label: node.name, kernel: launch.kernel, workgroups: launch.workgroups, operands: [...operands, { value: node.output }], output: node.output, inPlace, flops, bytes };
+  return {
+    label: node.name,
+    kernel: launch.kernel,
+    workgroups: launch.workgroups,
+    operands: [...operands, { value: node.output }],
+    output: node.output,
+    inPlace,
+    flops: flopsOf(node),
+    bytes: bytesOf(node),
+  };
 }
-
-export const bytesOf = (value: Value): number => elements(value.shape) * 4;
-
-export const operandBytes = (operand: Operand): number => ("weight" in operand ? elements(operand.weight.shape) * 4 : bytesOf(operand.value));
 
 function lowering(context: Context, node: Node, position: number): Lowering {
   const { index, weights, make } = context;

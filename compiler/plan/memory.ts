@@ -1,6 +1,7 @@
 import type { Arena } from "../../runtime/plan.js";
 import type { Value } from "../ir/graph.js";
-import { bytesOf, type Step } from "./lower.js";
+import { f32Bytes } from "../ir/ops/op.js";
+import type { Step } from "./lower.js";
 import { align } from "./pack.js";
 
 /** Where an activation lies. */
@@ -26,6 +27,9 @@ export interface Memory {
   placement(value: Value): Placement | undefined;
 }
 
+/** An arena grows no further than the default limit of a buffer; a value that is larger has one of its own. */
+const arenaBytes = 256 * 2 ** 20;
+
 /**
  * Places the activations of a run in as few and as small buffers as it can.
  *
@@ -38,7 +42,8 @@ export function placeActivations(steps: readonly Step[], outputs: ReadonlySet<Va
   const arenas: { bytes: number; slots: Slot[] }[] = [];
   for (const slot of new Set(slots.values())) {
     const taken = new Set([...slot.conflicts].map((other) => other.arena));
-    const candidates = arenas.map((arena, i) => ({ i, offset: lowestGap(arena.slots, slot), arena })).filter(({ i }) => !taken.has(i));
+    for (const arena of arenas) arena.slots = arena.slots.filter((other) => other.last >= slot.first);
+    const candidates = arenas.map((arena, i) => ({ i, offset: lowestGap(arena.slots, slot), arena })).filter(({ i, offset, arena }) => !taken.has(i) && (offset + slot.bytes <= arenaBytes || offset + slot.bytes <= arena.bytes));
     const growth = (c: (typeof candidates)[number]) => Math.max(0, c.offset + slot.bytes - c.arena.bytes);
     const best = candidates.sort((a, b) => growth(a) - growth(b) || a.arena.bytes - b.arena.bytes)[0];
     // A new arena costs the slot's bytes; an old one that would grow as much saves nothing and ties its future to this slot.
@@ -55,7 +60,7 @@ export function placeActivations(steps: readonly Step[], outputs: ReadonlySet<Va
     arenas: arenas.map(({ bytes }, i) => ({ name: `arena.${i}`, bytes: align(bytes) })),
     placement(value) {
       const slot = slots.get(value);
-      return slot && { arena: `arena.${slot.arena}`, offset: slot.offset!, bytes: bytesOf(value) };
+      return slot && { arena: `arena.${slot.arena}`, offset: slot.offset!, bytes: f32Bytes(value.shape) };
     },
   };
 }
@@ -65,7 +70,7 @@ function collectSlots(steps: readonly Step[], outputs: ReadonlySet<Value>): Map<
   steps.forEach((step, i) => {
     const inputs = step.operands.flatMap((operand) => ("value" in operand && operand.value !== step.output ? (slots.get(operand.value) ?? []) : []));
     const reused = step.inPlace && slots.get(step.inPlace);
-    const slot: Slot = reused ?? { bytes: bytesOf(step.output), first: i, last: i, conflicts: new Set() };
+    const slot: Slot = reused ?? { bytes: f32Bytes(step.output.shape), first: i, last: i, conflicts: new Set() };
     slots.set(step.output, slot);
     for (const input of inputs) {
       input.conflicts.add(slot);
@@ -77,9 +82,10 @@ function collectSlots(steps: readonly Step[], outputs: ReadonlySet<Value>): Map<
   return slots;
 }
 
-/** The lowest offset where a slot overlaps none that lives at the same time. */
+/** The lowest offset where a slot overlaps none of those that live when it starts. */
 function lowestGap(placed: readonly Slot[], slot: Slot): number {
-  const alive = placed.filter((other) => other.first <= slot.last && slot.first <= other.last).sort((a, b) => a.offset! - b.offset!);
+  // Slots come in the order of the computation, and those that ended before this one starts are gone: all placed ones are alive.
+  const alive = placed.toSorted((a, b) => a.offset! - b.offset!);
   let offset = 0;
   for (const other of alive) {
     if (offset + slot.bytes <= other.offset!) break;

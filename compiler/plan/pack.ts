@@ -1,7 +1,7 @@
 import type { PackedTensor, WeightSource, WeightStep } from "../../runtime/plan.js";
 import { expectWeightOp, type GraphIndex } from "./graph-index.js";
 import type { Value } from "../ir/graph.js";
-import { elements, IrError, type Shape } from "../ir/ops/op.js";
+import { elements, f32Bytes, IrError, type Shape } from "../ir/ops/op.js";
 
 /** A step before registers are numbered: `of` holds indices of earlier values in the chain. */
 type Steps = WeightStep[];
@@ -71,7 +71,7 @@ export class WeightStore {
     if (known) return known;
     const { name, sources, steps, result } = derived ?? recipeOf(index, value);
     const all = [...steps, ...layout.steps(result, sources.length + steps.length)];
-    const tensor: PackedTensor = { name, ...this.place(elements(layout.shape) * 4), dtype: "f32", shape: layout.shape, sources, steps: all };
+    const tensor: PackedTensor = { name, ...this.place(f32Bytes(layout.shape)), dtype: "f32", shape: layout.shape, sources, steps: all };
     this.tensors.push(tensor);
     this.byRecipe.set(key, tensor);
     return tensor;

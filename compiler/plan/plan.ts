@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Dispatch, Kernel, Plan, Profile, TensorSpec, View, WeightRecipe } from "../../runtime/plan.js";
 import { buildGraph } from "../ir/build.js";
 import type { Graph } from "../ir/graph.js";
-import { IrError } from "../ir/ops/op.js";
+import { f32Bytes, IrError } from "../ir/ops/op.js";
 import type { WgslKernel } from "../kernels/kernel.js";
 import type { PassEvent } from "../passes/pass.js";
 import { runPasses } from "../passes/index.js";
@@ -64,20 +64,28 @@ function compileProfile(spec: ResolvedSpec, batch: number, weights: WeightStore,
   }
   const memory = placeActivations(steps, new Set(lowered.outputs.map((output) => output.value)));
   const input = lowered.inputs[0]!;
-  const inputView: View = ["input", 0, batchBytes(input.value.shape)];
+  const inputView: View = ["input", 0, f32Bytes(input.value.shape)];
   const viewOf = (operand: Operand): View => {
-    if ("weight" in operand) return [`weights.${operand.weight.buffer}`, operand.weight.offset, batchBytes(operand.weight.shape)];
+    if ("weight" in operand) return [`weights.${operand.weight.buffer}`, operand.weight.offset, f32Bytes(operand.weight.shape)];
     if (operand.value === input.value) return inputView;
     const at = memory.placement(operand.value);
     if (!at) throw new IrError(`%${operand.value.id} has no place in memory`);
     return [at.arena, at.offset, at.bytes];
   };
   const dispatches = steps.map((step): Dispatch => dispatchOf(step, viewOf));
+  let readbackBytes = 0;
+  const outputs = lowered.outputs.map(({ name, value }) => {
+    const view = viewOf({ value });
+    const readback = readbackBytes;
+    readbackBytes += Math.ceil(view[2] / 8) * 8;
+    return { name, view, readback };
+  });
   const profile: Profile = {
     batch,
     arenas: memory.arenas,
     input: inputView,
-    outputs: lowered.outputs.map(({ name, value }) => ({ name, view: viewOf({ value }) })),
+    outputs,
+    readbackBytes,
     dispatches,
     flops: total(dispatches, "flops"),
     bytes: total(dispatches, "bytes"),
@@ -97,12 +105,10 @@ const dispatchOf = ({ label, kernel, operands, workgroups, flops, bytes }: Step,
 
 const total = (dispatches: readonly Dispatch[], field: "flops" | "bytes"): number => dispatches.reduce((sum, dispatch) => sum + dispatch[field], 0);
 
-const batchBytes = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 4);
-
 /** The limits that the plan exceeds, with what it needs. */
 function neededLimits(profiles: readonly Profile[], weightBuffers: readonly number[]): Record<string, number> {
   const views = profiles.flatMap((profile) => profile.dispatches.flatMap((dispatch) => dispatch.views.map((view) => view[2])));
-  const buffers = [...weightBuffers, ...profiles.flatMap((profile) => [profile.input[2], ...profile.arenas.map((arena) => arena.bytes)])];
+  const buffers = [...weightBuffers, ...profiles.flatMap((profile) => [profile.input[2], profile.readbackBytes, ...profile.arenas.map((arena) => arena.bytes)])];
   const needed = { maxStorageBufferBindingSize: largest(views), maxBufferSize: largest(buffers) };
   return Object.fromEntries(Object.entries(needed).filter(([name, value]) => value > defaultLimits[name as keyof typeof needed]));
 }

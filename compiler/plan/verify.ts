@@ -1,6 +1,6 @@
 import type { Plan, Profile, WeightRecipe } from "../../runtime/plan.js";
 import type { Named, Value } from "../ir/graph.js";
-import { elements, IrError } from "../ir/ops/op.js";
+import { elements, f32Bytes, IrError } from "../ir/ops/op.js";
 import type { Step } from "./lower.js";
 
 /** WebGPU's default limits, which every device grants. */
@@ -25,7 +25,7 @@ export function verifyPlan(plan: Plan, recipe: WeightRecipe): void {
     if (elements(workgroupSize) > defaultLimits.maxComputeInvocationsPerWorkgroup) fail(`${id} has ${elements(workgroupSize)} invocations a workgroup`);
   }
   for (const { name, buffer, offset, shape } of recipe.tensors) {
-    if (offset % 256 !== 0 || offset + elements(shape) * 4 > (plan.weightBuffers[buffer] ?? 0)) fail(`weight ${name} does not fit its buffer`);
+    if (offset % 256 !== 0 || offset + f32Bytes(shape) > (plan.weightBuffers[buffer] ?? 0)) fail(`weight ${name} does not fit its buffer`);
   }
   for (const profile of plan.programs.infer) {
     const sizes = new Map<string, number>([["input", profile.input[2]], ...profile.arenas.map((arena) => [arena.name, arena.bytes] as const), ...plan.weightBuffers.map((bytes, i) => [`weights.${i}`, bytes] as const)]);

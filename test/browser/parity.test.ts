@@ -1,9 +1,9 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import cifar10 from "../../specs/vit-cifar10.js";
 import { findChromium, launch } from "../tools/chromium.js";
-import { fixturePath, noteFixture, noteNames, readTensors, reference, worstError } from "../tools/fixtures.js";
+import { bestOf, fixturePath, noteFixture, noteNames, readTensors, reference, worstError } from "../tools/fixtures.js";
 import { f32, temporaryFolder, writeCompiled } from "../tools/packages.js";
 import { openPage, type PageResult } from "../tools/page.js";
 import { serve } from "../tools/serve.js";
@@ -42,13 +42,30 @@ else {
     });
   }
 
-  test("vit-cifar10: logits of photographs equal PyTorch's", async () => {
+  test("a wrong kernel is seen: the comparison can fail", async () => {
+    const fixture = noteFixture("base");
+    const folder = join(root, "packages", "mutated");
+    const { kernels } = await writeCompiled(folder, fixture.spec);
+    const norm = kernels.find(({ id }) => id.startsWith("layer_norm"))!.id;
+    const file = join(folder, "kernels", `${norm}.js`);
+    const text = readFileSync(file, "utf8");
+    const wrong = text.replace("* scale[i] + bias[i]", "* scale[i] - bias[i]");
+    assert.not.equal(wrong, text);
+    writeFileSync(file, wrong);
+    const { outputs } = await run("mutated", "notes/base/weights.safetensors", "base");
+    const logits = outputs.find(({ name }) => name === "logits")!;
+    assert.ok(worstError(logits.values, reference(fixture, "logits").data) > 100 * tolerance);
+  });
+
+  test("vit-cifar10: logits and classes of all 100 photographs equal PyTorch's", async () => {
     await writeCompiled(join(root, "packages/vit-cifar10"), cifar10);
     const io = readTensors(fixturePath("vit-cifar10/io.safetensors"));
-    const count = 20;
-    writeInput("photos", io.get("input")!.data.subarray(0, count * 3 * 32 * 32));
+    const expected = io.get("logits")!.data;
+    writeInput("photos", io.get("input")!.data);
     const { outputs } = await run("vit-cifar10", "vit-cifar10/model.safetensors", "photos");
-    assert.ok(worstError(outputs[0]!.values, io.get("logits")!.data.subarray(0, count * 10)) <= tolerance);
+    const logits = outputs[0]!.values;
+    assert.ok(worstError(logits, expected) <= tolerance);
+    for (let i = 0; i < 100; i++) assert.is(bestOf(logits, i, 10), bestOf(expected, i, 10), `photograph ${i}`);
   });
 
   test("the pages reported no errors", () => {

@@ -15,7 +15,7 @@ import { folderWith, vitc } from "./vitc.js";
 
 const test = suite("vitc");
 const cwd = folderWith({});
-const names = ["init", "compile", "run", "explain", "diff", "check", "init-weights", "doctor", "schema"];
+const names = ["init", "compile", "run", "explain", "diff", "check", "init-weights", "export", "doctor", "schema"];
 
 test("explains itself on stdout, in 80 columns, without colour in a pipe", async () => {
   const bare = await vitc([], { cwd });

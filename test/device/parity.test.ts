@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import cifar10 from "../../specs/vit-cifar10.js";
-import { fixturePath, noteFixture, noteNames, readTensors, reference, worstError } from "../tools/fixtures.js";
+import { bestOf, fixturePath, noteFixture, noteNames, readTensors, reference, worstError } from "../tools/fixtures.js";
 import { f32, importPackage, temporaryFolder, writeCompiled } from "../tools/packages.js";
 import { softwareReason } from "../tools/adapter.js";
 import { skipAll, suite } from "../tools/suite.js";
@@ -50,11 +50,7 @@ else {
     const { logits } = await model.run(f32(io.get("input")!.data));
     const expected = io.get("logits")!.data;
     assert.ok(worstError(logits!, expected) <= tolerance);
-    const best = (values: ArrayLike<number>, i: number) => {
-      const row = Array.from({ length: 10 }, (_, c) => values[i * 10 + c]!);
-      return row.indexOf(Math.max(...row));
-    };
-    for (let i = 0; i < 100; i++) assert.is(best(logits!, i), best(expected, i), `photograph ${i}`);
+    for (let i = 0; i < 100; i++) assert.is(bestOf(logits!, i, 10), bestOf(expected, i, 10), `photograph ${i}`);
   });
 
   test.run();

@@ -1,7 +1,7 @@
 import * as assert from "uvu/assert";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
-import { AbiError, AdapterError, DeviceLostError, InputError, VitcError } from "../../runtime/errors.js";
+import { AbiError, AdapterError, DeviceLostError, InputError, VitcError, WeightsError } from "../../runtime/errors.js";
 import { Model, type LoadOptions, type ModelDefinition } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
 import { softwareReason } from "../tools/adapter.js";
@@ -92,10 +92,62 @@ else {
     assert.ok((await model.run(f32(images))).logits!.length === 20);
   });
 
-  test("an aborted signal stops a run with its reason", async () => {
+  test("values that say their shape are held to it, and holes in a list of images are seen", async () => {
+    using model = await load(definition(), device);
+    const { logits } = await model.run(f32(images));
+    const wrong = await rejection(model.run(logits!));
+    assert.instance(wrong, InputError);
+    assert.match(wrong.message, "2 x 10");
+    for (const input of [new Array(2), { data: f32(images), shape: "2,3,32,32" }, { data: f32(images), shape: undefined }]) assert.instance(await rejection(model.run(input as never)), InputError);
+  });
+
+  test("images are taken when run is called: writing to them afterwards changes nothing", async () => {
+    using model = await load(definition(), device);
+    const [a, b] = [images.subarray(0, size), images.subarray(size, 2 * size)];
+    const buffer = f32(a);
+    const first = model.run(buffer);
+    buffer.set(b);
+    const second = model.run({ data: buffer, shape: [1, 3, 32, 32] });
+    buffer.fill(0);
+    const expected = reference(fixture, "logits").data;
+    assert.ok(worstError((await first).logits!, expected.subarray(0, 10)) < 1e-4);
+    assert.ok(worstError((await second).logits!, expected.subarray(10, 20)) < 1e-4);
+  });
+
+  test("an aborted signal stops a run with its reason, before it starts and between profiles, and the model goes on", async () => {
     using model = await load(definition(), device);
     const error = await rejection(model.run(f32(images), { signal: AbortSignal.abort(new Error("enough")) }));
     assert.is(error.message, "enough");
+    const stop = new AbortController();
+    const pending = rejection(model.run(f32(images), { signal: stop.signal }));
+    stop.abort(new Error("stop here"));
+    assert.is((await pending).message, "stop here");
+    assert.ok(worstError((await model.run(f32(images))).logits!, reference(fixture, "logits").data) < 1e-4);
+  });
+
+  test("two loads at once on one device keep their errors apart", async () => {
+    const made = definition();
+    const tooLarge = { ...made, plan: { ...made.plan, weightBuffers: [2 ** 40] } };
+    for (const pair of [[tooLarge, made], [made, tooLarge]] as const) {
+      const [first, second] = await Promise.allSettled([load(pair[0], device), load(pair[1], device)]);
+      assert.is(first!.status, pair[0] === made ? "fulfilled" : "rejected");
+      assert.is(second!.status, pair[1] === made ? "fulfilled" : "rejected");
+      for (const result of [first!, second!]) if (result.status === "fulfilled") result.value.dispose();
+    }
+  });
+
+  test("a device of the user's that was made with too little is refused, naming the limit and how to ask for it", async () => {
+    const made = definition();
+    const error = await rejection(load({ ...made, plan: { ...made.plan, limits: { maxBufferSize: 2 ** 45 } } }, device));
+    assert.instance(error, AdapterError);
+    assert.match(error.message, "requiredLimits: { maxBufferSize: 35184372088832 }");
+  });
+
+  test("a weight file that does not fit is named before a device is asked for", async () => {
+    const stages: string[] = [];
+    const error = await rejection(Model.load(definition(), { ...options(), weights: noteFixture("gray").weightsPath, onProgress: ({ stage }) => stages.push(stage) }));
+    assert.instance(error, WeightsError);
+    assert.equal(stages, []);
   });
 
   test("generated code for another ABI is refused with the command that regenerates", async () => {
@@ -119,15 +171,35 @@ else {
     device.pushErrorScope("validation");
     device.createBuffer({ size: 16, usage: 0x80 }).destroy();
     assert.is(await device.popErrorScope(), null, "the user's device still works");
+
+    let own: GPUDevice | undefined;
+    const requestDevice: typeof platform.requestDevice = async (asked) => {
+      const opened = await platform.requestDevice(asked);
+      own = opened.device;
+      return opened;
+    };
+    (await load({ ...definition(), platform: () => Promise.resolve({ ...platform, requestDevice }) })).dispose();
+    assert.is((await own!.lost).reason, "destroyed");
   });
 
-  test("a lost device is a typed error, now and later", async () => {
+  test("a model disposed in the middle of a run says so, and calls no device lost", async () => {
+    const model = await load(definition(), device);
+    const pending = rejection(model.run(f32(images)));
+    await new Promise((turn) => setTimeout(turn));
+    model.dispose();
+    const error = await pending;
+    assert.match(error.message, "was disposed");
+    assert.not.instance(error, DeviceLostError);
+  });
+
+  test("a lost device is a typed error, now and later, and at the next load", async () => {
     const { device: mortal } = await platform.requestDevice({ adapter: "software" });
     const model = await load(definition(), mortal);
-    const pending = model.run(f32(images));
+    const pending = rejection(model.run(f32(images)));
     mortal.destroy();
-    await pending.catch((error: unknown) => assert.instance(error, DeviceLostError));
+    assert.instance(await pending, DeviceLostError);
     assert.instance(await rejection(model.run(f32(images))), DeviceLostError);
+    await rejection(load(definition(), mortal));
   });
 
   test("a software adapter is said out loud, once", async () => {

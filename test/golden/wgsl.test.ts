@@ -1,6 +1,6 @@
 /**
- * The WGSL of some examples, kernel by kernel, as files that a reviewer can read and compare: test/golden/<spec>/<kernel>.wgsl.
- * Together they use every kernel and most of its forms; that all WGSL is valid is shown on Dawn's null device.
+ * The WGSL of every example, as files that a reviewer can read and compare: test/golden/wgsl/<kernel>.wgsl. A kernel's id says all that its
+ * text depends on, so examples that share a kernel share its file. That all WGSL is valid is shown on Dawn's null device.
  */
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,24 +14,21 @@ import { suite } from "../tools/suite.js";
 
 const test = suite("golden WGSL");
 
-const chosen = ["vit-tiny-patch16-224", "deit-tiny-distilled-patch16-224", "vit-cifar10", "vit-hybrid-stem-64", "vit-wide-96x160"];
-
 const used = new Set<string>();
 
-for (const name of chosen) {
+for (const [name, spec] of exampleSpecs) {
   test(`${name} has the kernels it had`, () => {
-    // One profile: others have the same kernels in other sizes.
-    const { kernels } = makePlan(resolve({ ...exampleSpecs.get(name), batch: 1 }));
+    const { kernels } = makePlan(resolve(spec));
     assert.ok(kernels.length >= 8);
     for (const { id, code } of kernels) {
-      const path = `${name}/${id}.wgsl`;
+      const path = `wgsl/${id}.wgsl`;
       used.add(path);
       expectGolden(path, code);
     }
   });
 }
 
-const forgotten = (root?: string): string[] => orphans(".", used, root).filter((path) => path.endsWith(".wgsl"));
+const forgotten = (root?: string): string[] => orphans("wgsl", used, root);
 
 test("no golden WGSL is left of a kernel that is gone", () => {
   assert.equal(forgotten(), []);
@@ -40,15 +37,15 @@ test("no golden WGSL is left of a kernel that is gone", () => {
 test("an orphan, a changed kernel and a missing file are seen", () => {
   const root = mkdtempSync(join(tmpdir(), "vitc-golden-"));
   try {
-    mkdirSync(join(root, "model"));
-    writeFileSync(join(root, "model", "gone.wgsl"), "fn main() {}\n");
-    assert.equal(forgotten(root), ["model/gone.wgsl"]);
+    mkdirSync(join(root, "wgsl"));
+    writeFileSync(join(root, "wgsl", "gone.wgsl"), "fn main() {}\n");
+    assert.equal(forgotten(root), ["wgsl/gone.wgsl"]);
     if (process.env["UPDATE"] !== "1") {
-      assert.throws(() => expectGolden("model/gone.wgsl", "fn main() { }\n", root), /differs/);
-      assert.throws(() => expectGolden("model/new.wgsl", "fn main() {}\n", root), /does not exist/);
+      assert.throws(() => expectGolden("wgsl/gone.wgsl", "fn main() { }\n", root), /differs/);
+      assert.throws(() => expectGolden("wgsl/new.wgsl", "fn main() {}\n", root), /does not exist/);
     }
   } finally {
-    for (const path of ["model/gone.wgsl", "model/new.wgsl"]) asserted.delete(path);
+    for (const path of ["wgsl/gone.wgsl", "wgsl/new.wgsl"]) asserted.delete(path);
     rmSync(root, { recursive: true, force: true });
   }
 });

@@ -84,3 +84,9 @@ export function worstError(actual: ArrayLike<number>, expected: ArrayLike<number
   }
   return worst;
 }
+
+/** The class with the largest value in row `i`. */
+export function bestOf(values: ArrayLike<number>, i: number, classes: number): number {
+  const row = Array.from({ length: classes }, (_, c) => values[i * classes + c]!);
+  return row.indexOf(Math.max(...row));
+}

@@ -211,7 +211,7 @@ test("verifyProfile refuses a view that does not hold what the graph means", () 
     // An in-place residual must lie where the stream lies,
     // even if all that read it know where it went.
     () => moved(["blocks.1.mlp.fc2", -1, further], ["norm", 0, further]),
-    () => verifyProfile({ ...profile, outputs: profile.outputs.map(({ name, view: [buffer, offset, bytes] }) => ({ name, view: [buffer, offset + 256, bytes] })) }, steps, lowered.outputs),
+    () => verifyProfile({ ...profile, outputs: profile.outputs.map(({ name, view: [buffer, offset, bytes], readback }) => ({ name, view: [buffer, offset + 256, bytes], readback })) }, steps, lowered.outputs),
     () => verifyProfile({ ...profile, outputs: profile.outputs.toReversed() }, steps, lowered.outputs),
   ];
   refusals.forEach((refused, i) => assert.throws(refused, (error: unknown) => error instanceof IrError && /no longer holds/.test(error.message), `refusal ${i}`));
@@ -249,6 +249,15 @@ test("profiles share weights, and each has kernels of its own shapes", () => {
   assert.equal(two.recipe, one.recipe);
   assert.equal(two.plan.weightBuffers, one.plan.weightBuffers);
   assert.equal(two.plan.programs.infer.map((p) => [p.batch, p.input[2], p.dispatches.length]), [1, 4].map((batch) => [batch, batch * 3 * 8 * 8 * 4, one.plan.programs.infer[0]!.dispatches.length]));
+});
+
+test("arenas grow no further than a buffer's default size unless one value does, and reading back counts", () => {
+  const large = { name: "l", image: 224, patch: 16, dim: 1024, depth: 24, heads: 16 };
+  const tapped = makePlan(resolve({ ...large, batch: 32, outputs: ["blocks.*"] })).plan;
+  const [profile] = tapped.programs.infer;
+  assert.ok(profile!.arenas.every(({ bytes }) => bytes <= 256 * 2 ** 20));
+  assert.is(profile!.readbackBytes, profile!.outputs.reduce((sum, { view }) => sum + Math.ceil(view[2] / 8) * 8, 0));
+  assert.equal(tapped.limits, { maxBufferSize: profile!.readbackBytes });
 });
 
 test("weights of more than a binding's default size are spread over buffers, and limits are named only where defaults do not do", () => {

@@ -1,7 +1,7 @@
 import type { Value } from "../graph.js";
 import { conv2d, mapToTokens, tokensToMap } from "./conv.js";
 import { linear } from "./linear.js";
-import { demand, elements, last, sameShape, type Fused, type Shape } from "./op.js";
+import { demand, elements, f32Bytes, last, sameShape, type Fused, type Shape } from "./op.js";
 import { add, expand, type ActivationKind } from "./pointwise.js";
 import { layerNorm, reduce } from "./rows.js";
 import { concat, sliceTokens, token } from "./tokens.js";
@@ -105,6 +105,8 @@ export const embed: Fused<EmbedAttrs> = {
 export const tokenNorm: Fused<{ readonly index: number; readonly eps: number }> = {
   infer: ([x, scale, bias], { index, eps }) => layerNorm.infer([token.infer([x!], { index }), scale!, bias!], { eps }),
   flops: (_inputs, _attrs, output) => 8 * elements(output),
+  // The other tokens are not read.
+  bytes: ([, scale, bias], _attrs, output) => 2 * f32Bytes(output) + f32Bytes(scale!) + f32Bytes(bias!),
   expand: (b, [x, scale, bias], { index, eps }, name) => b.node("layerNorm", { eps }, [b.node("token", { index }, [x!], name), scale!, bias!], name),
 };
 
@@ -112,6 +114,7 @@ export const tokenNorm: Fused<{ readonly index: number; readonly eps: number }> 
 export const poolTokens: Fused<{ readonly kind: "avg" | "max"; readonly start: number }> = {
   infer: ([x], { kind, start }) => reduce.infer([sliceTokens.infer([x!], { start, end: x![1]! })], { kind }),
   flops: ([x], { start }) => x![0]! * (x![1]! - start) * x![2]!,
+  bytes: ([x], { start }, output) => f32Bytes([x![0]!, x![1]! - start, x![2]!]) + f32Bytes(output),
   expand: (b, [x], { kind, start }, name) => b.node("reduce", { kind }, [b.node("sliceTokens", { start, end: x!.shape[1]! }, [x!], name)], name),
 };
 

@@ -20,6 +20,8 @@ interface OpShape<Attrs> {
   infer(inputs: readonly Shape[], attrs: Attrs): Shape;
   /** Floating point operations; a multiply-add counts two. Default: none. */
   flops?(inputs: readonly Shape[], attrs: Attrs, output: Shape): number;
+  /** Bytes that must move at least once, in f32. Default: all of the inputs and the output. */
+  bytes?(inputs: readonly Shape[], attrs: Attrs, output: Shape): number;
 }
 
 /** An op with a meaning of its own: `evaluate` is a plain f64 loop and is the op's definition. */
@@ -52,6 +54,9 @@ export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length 
 export const zeros = (shape: Shape): Tensor => ({ shape, data: new Float64Array(elements(shape)) });
 
 export const last = (shape: Shape): number => shape[shape.length - 1]!;
+
+/** Bytes of a tensor in f32. */
+export const f32Bytes = (shape: Shape): number => elements(shape) * 4;
 
 /** An elementwise function of one tensor. */
 export function map(x: Tensor, f: (value: number, index: number) => number): Tensor {

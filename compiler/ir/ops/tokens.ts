@@ -1,4 +1,4 @@
-import { demand, elements, sameShape, zeros, type Primitive } from "./op.js";
+import { demand, elements, f32Bytes, sameShape, zeros, type Primitive } from "./op.js";
 
 /** Tensors one after the other along `axis`. */
 export const concat: Primitive<{ readonly axis: number }> = {
@@ -28,6 +28,7 @@ export const sliceTokens: Primitive<{ readonly start: number; readonly end: numb
     demand(x?.length === 3 && start >= 0 && end > start && end <= x[1]!, () => `sliceTokens ${start} to ${end} of ${x}`);
     return [x[0]!, end - start, x[2]!];
   },
+  bytes: (_inputs, _attrs, output) => 2 * f32Bytes(output),
   evaluate([x], { start, end }) {
     const [batch, tokens, width] = x!.shape as [number, number, number];
     const out = zeros([batch, end - start, width]);
@@ -42,6 +43,7 @@ export const token: Primitive<{ readonly index: number }> = {
     demand(x?.length === 3 && index < x[1]!, () => `token ${index} of ${x}`);
     return [x[0]!, x[2]!];
   },
+  bytes: (_inputs, _attrs, output) => 2 * f32Bytes(output),
   evaluate([x], { index }) {
     const { data } = sliceTokens.evaluate([x!], { start: index, end: index + 1 }, {});
     return { shape: [x!.shape[0]!, x!.shape[2]!], data };

@@ -1,7 +1,7 @@
-const rows = 1u;
-const cols = 1000u;
-const columnGroups = 250u;
-const steps = 48u;
+const rows = 198u;
+const cols = 1152u;
+const columnGroups = 288u;
+const steps = 96u;
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
@@ -79,8 +79,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     sum6_1 = fma(vec4<f32>(a6[0]), w0_1, sum6_1);
     sum7_0 = fma(vec4<f32>(a7[0]), w0_0, sum7_0);
     sum7_1 = fma(vec4<f32>(a7[0]), w0_1, sum7_1);
-    let w1_0 = weight[at + 250u];
-    let w1_1 = weight[at + 251u];
+    let w1_0 = weight[at + 288u];
+    let w1_1 = weight[at + 289u];
     sum0_0 = fma(vec4<f32>(a0[1]), w1_0, sum0_0);
     sum0_1 = fma(vec4<f32>(a0[1]), w1_1, sum0_1);
     sum1_0 = fma(vec4<f32>(a1[1]), w1_0, sum1_0);
@@ -97,8 +97,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     sum6_1 = fma(vec4<f32>(a6[1]), w1_1, sum6_1);
     sum7_0 = fma(vec4<f32>(a7[1]), w1_0, sum7_0);
     sum7_1 = fma(vec4<f32>(a7[1]), w1_1, sum7_1);
-    let w2_0 = weight[at + 500u];
-    let w2_1 = weight[at + 501u];
+    let w2_0 = weight[at + 576u];
+    let w2_1 = weight[at + 577u];
     sum0_0 = fma(vec4<f32>(a0[2]), w2_0, sum0_0);
     sum0_1 = fma(vec4<f32>(a0[2]), w2_1, sum0_1);
     sum1_0 = fma(vec4<f32>(a1[2]), w2_0, sum1_0);
@@ -115,8 +115,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     sum6_1 = fma(vec4<f32>(a6[2]), w2_1, sum6_1);
     sum7_0 = fma(vec4<f32>(a7[2]), w2_0, sum7_0);
     sum7_1 = fma(vec4<f32>(a7[2]), w2_1, sum7_1);
-    let w3_0 = weight[at + 750u];
-    let w3_1 = weight[at + 751u];
+    let w3_0 = weight[at + 864u];
+    let w3_1 = weight[at + 865u];
     sum0_0 = fma(vec4<f32>(a0[3]), w3_0, sum0_0);
     sum0_1 = fma(vec4<f32>(a0[3]), w3_1, sum0_1);
     sum1_0 = fma(vec4<f32>(a1[3]), w3_0, sum1_0);
@@ -133,7 +133,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     sum6_1 = fma(vec4<f32>(a6[3]), w3_1, sum6_1);
     sum7_0 = fma(vec4<f32>(a7[3]), w3_0, sum7_0);
     sum7_1 = fma(vec4<f32>(a7[3]), w3_1, sum7_1);
-    at += 1000u;
+    at += 1152u;
   }
   let bias0 = bias[firstGroup + 0u];
   let bias1 = bias[firstGroup + 1u];

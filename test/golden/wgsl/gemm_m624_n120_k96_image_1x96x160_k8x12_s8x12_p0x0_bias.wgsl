@@ -1,6 +1,6 @@
-const rows = 196u;
-const cols = 192u;
-const columnGroups = 48u;
+const rows = 624u;
+const cols = 120u;
+const columnGroups = 30u;
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
@@ -26,30 +26,30 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row5 = min(firstRow + 5u, rows - 1u);
   let row6 = min(firstRow + 6u, rows - 1u);
   let row7 = min(firstRow + 7u, rows - 1u);
-  let y0 = (row0 % 196u) / 14u * 16u;
-  let x0 = row0 % 14u * 16u;
-  let base0 = row0 / 196u * 37632u + y0 * 56u + x0 / 4u;
-  let y1 = (row1 % 196u) / 14u * 16u;
-  let x1 = row1 % 14u * 16u;
-  let base1 = row1 / 196u * 37632u + y1 * 56u + x1 / 4u;
-  let y2 = (row2 % 196u) / 14u * 16u;
-  let x2 = row2 % 14u * 16u;
-  let base2 = row2 / 196u * 37632u + y2 * 56u + x2 / 4u;
-  let y3 = (row3 % 196u) / 14u * 16u;
-  let x3 = row3 % 14u * 16u;
-  let base3 = row3 / 196u * 37632u + y3 * 56u + x3 / 4u;
-  let y4 = (row4 % 196u) / 14u * 16u;
-  let x4 = row4 % 14u * 16u;
-  let base4 = row4 / 196u * 37632u + y4 * 56u + x4 / 4u;
-  let y5 = (row5 % 196u) / 14u * 16u;
-  let x5 = row5 % 14u * 16u;
-  let base5 = row5 / 196u * 37632u + y5 * 56u + x5 / 4u;
-  let y6 = (row6 % 196u) / 14u * 16u;
-  let x6 = row6 % 14u * 16u;
-  let base6 = row6 / 196u * 37632u + y6 * 56u + x6 / 4u;
-  let y7 = (row7 % 196u) / 14u * 16u;
-  let x7 = row7 % 14u * 16u;
-  let base7 = row7 / 196u * 37632u + y7 * 56u + x7 / 4u;
+  let y0 = (row0 % 156u) / 13u * 8u;
+  let x0 = row0 % 13u * 12u;
+  let base0 = row0 / 156u * 3840u + y0 * 40u + x0 / 4u;
+  let y1 = (row1 % 156u) / 13u * 8u;
+  let x1 = row1 % 13u * 12u;
+  let base1 = row1 / 156u * 3840u + y1 * 40u + x1 / 4u;
+  let y2 = (row2 % 156u) / 13u * 8u;
+  let x2 = row2 % 13u * 12u;
+  let base2 = row2 / 156u * 3840u + y2 * 40u + x2 / 4u;
+  let y3 = (row3 % 156u) / 13u * 8u;
+  let x3 = row3 % 13u * 12u;
+  let base3 = row3 / 156u * 3840u + y3 * 40u + x3 / 4u;
+  let y4 = (row4 % 156u) / 13u * 8u;
+  let x4 = row4 % 13u * 12u;
+  let base4 = row4 / 156u * 3840u + y4 * 40u + x4 / 4u;
+  let y5 = (row5 % 156u) / 13u * 8u;
+  let x5 = row5 % 13u * 12u;
+  let base5 = row5 / 156u * 3840u + y5 * 40u + x5 / 4u;
+  let y6 = (row6 % 156u) / 13u * 8u;
+  let x6 = row6 % 13u * 12u;
+  let base6 = row6 / 156u * 3840u + y6 * 40u + x6 / 4u;
+  let y7 = (row7 % 156u) / 13u * 8u;
+  let x7 = row7 % 13u * 12u;
+  let base7 = row7 / 156u * 3840u + y7 * 40u + x7 / 4u;
   var sum0_0 = vec4<f32>(0.0);
   var sum0_1 = vec4<f32>(0.0);
   var sum1_0 = vec4<f32>(0.0);
@@ -67,10 +67,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var sum7_0 = vec4<f32>(0.0);
   var sum7_1 = vec4<f32>(0.0);
   var at = firstGroup;
-  for (var c = 0u; c < 3u; c++) {
-    for (var i = 0u; i < 16u; i++) {
-      for (var j = 0u; j < 16u; j += 4u) {
-        let offset = c * 12544u + i * 56u + j / 4u;
+  for (var c = 0u; c < 1u; c++) {
+    for (var i = 0u; i < 8u; i++) {
+      for (var j = 0u; j < 12u; j += 4u) {
+        let offset = c * 3840u + i * 40u + j / 4u;
         let a0 = a[base0 + offset];
         let a1 = a[base1 + offset];
         let a2 = a[base2 + offset];
@@ -97,8 +97,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum6_1 = fma(vec4<f32>(a6[0]), w0_1, sum6_1);
         sum7_0 = fma(vec4<f32>(a7[0]), w0_0, sum7_0);
         sum7_1 = fma(vec4<f32>(a7[0]), w0_1, sum7_1);
-        let w1_0 = weight[at + 48u];
-        let w1_1 = weight[at + 49u];
+        let w1_0 = weight[at + 30u];
+        let w1_1 = weight[at + 31u];
         sum0_0 = fma(vec4<f32>(a0[1]), w1_0, sum0_0);
         sum0_1 = fma(vec4<f32>(a0[1]), w1_1, sum0_1);
         sum1_0 = fma(vec4<f32>(a1[1]), w1_0, sum1_0);
@@ -115,8 +115,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum6_1 = fma(vec4<f32>(a6[1]), w1_1, sum6_1);
         sum7_0 = fma(vec4<f32>(a7[1]), w1_0, sum7_0);
         sum7_1 = fma(vec4<f32>(a7[1]), w1_1, sum7_1);
-        let w2_0 = weight[at + 96u];
-        let w2_1 = weight[at + 97u];
+        let w2_0 = weight[at + 60u];
+        let w2_1 = weight[at + 61u];
         sum0_0 = fma(vec4<f32>(a0[2]), w2_0, sum0_0);
         sum0_1 = fma(vec4<f32>(a0[2]), w2_1, sum0_1);
         sum1_0 = fma(vec4<f32>(a1[2]), w2_0, sum1_0);
@@ -133,8 +133,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum6_1 = fma(vec4<f32>(a6[2]), w2_1, sum6_1);
         sum7_0 = fma(vec4<f32>(a7[2]), w2_0, sum7_0);
         sum7_1 = fma(vec4<f32>(a7[2]), w2_1, sum7_1);
-        let w3_0 = weight[at + 144u];
-        let w3_1 = weight[at + 145u];
+        let w3_0 = weight[at + 90u];
+        let w3_1 = weight[at + 91u];
         sum0_0 = fma(vec4<f32>(a0[3]), w3_0, sum0_0);
         sum0_1 = fma(vec4<f32>(a0[3]), w3_1, sum0_1);
         sum1_0 = fma(vec4<f32>(a1[3]), w3_0, sum1_0);
@@ -151,7 +151,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum6_1 = fma(vec4<f32>(a6[3]), w3_1, sum6_1);
         sum7_0 = fma(vec4<f32>(a7[3]), w3_0, sum7_0);
         sum7_1 = fma(vec4<f32>(a7[3]), w3_1, sum7_1);
-        at += 192u;
+        at += 120u;
       }
     }
   }

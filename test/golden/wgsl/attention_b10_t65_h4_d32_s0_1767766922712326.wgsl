@@ -1,0 +1,122 @@
+const tokens = 65u;
+const heads = 4u;
+const headStride = 8u;
+const kOffset = 32u;
+const rowStride = 96u;
+const lowest = -1e30;
+
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
+
+@compute @workgroup_size(64, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let index = id.y * groups.x * 64u + id.x;
+  if (index >= 2600u) { return; }
+  let query = index % tokens;
+  let head = index / tokens % heads;
+  let image = index / (tokens * heads);
+  let first = image * tokens * rowStride + head * headStride;
+  let queryAt = first + query * rowStride;
+  var q0: vec4<f32>;
+  var q1: vec4<f32>;
+  var q2: vec4<f32>;
+  var q3: vec4<f32>;
+  var q4: vec4<f32>;
+  var q5: vec4<f32>;
+  var q6: vec4<f32>;
+  var q7: vec4<f32>;
+  q0 = qkv[queryAt + 0u] * 0.1767766922712326;
+  q1 = qkv[queryAt + 1u] * 0.1767766922712326;
+  q2 = qkv[queryAt + 2u] * 0.1767766922712326;
+  q3 = qkv[queryAt + 3u] * 0.1767766922712326;
+  q4 = qkv[queryAt + 4u] * 0.1767766922712326;
+  q5 = qkv[queryAt + 5u] * 0.1767766922712326;
+  q6 = qkv[queryAt + 6u] * 0.1767766922712326;
+  q7 = qkv[queryAt + 7u] * 0.1767766922712326;
+  var sum0: vec4<f32>;
+  var sum1: vec4<f32>;
+  var sum2: vec4<f32>;
+  var sum3: vec4<f32>;
+  var sum4: vec4<f32>;
+  var sum5: vec4<f32>;
+  var sum6: vec4<f32>;
+  var sum7: vec4<f32>;
+  sum0 = vec4<f32>(0.0);
+  sum1 = vec4<f32>(0.0);
+  sum2 = vec4<f32>(0.0);
+  sum3 = vec4<f32>(0.0);
+  sum4 = vec4<f32>(0.0);
+  sum5 = vec4<f32>(0.0);
+  sum6 = vec4<f32>(0.0);
+  sum7 = vec4<f32>(0.0);
+  var largest = lowest;
+  var total = 0.0;
+  for (var key = 0u; key < tokens; key += 4u) {
+    let k0 = first + key * rowStride + kOffset;
+    let k1 = first + min(key + 1u, tokens - 1u) * rowStride + kOffset;
+    let k2 = first + min(key + 2u, tokens - 1u) * rowStride + kOffset;
+    let k3 = first + min(key + 3u, tokens - 1u) * rowStride + kOffset;
+    var score = vec4<f32>(0.0);
+    score[0] += dot(q0, qkv[k0 + 0u]);
+    score[1] += dot(q0, qkv[k1 + 0u]);
+    score[2] += dot(q0, qkv[k2 + 0u]);
+    score[3] += dot(q0, qkv[k3 + 0u]);
+    score[0] += dot(q1, qkv[k0 + 1u]);
+    score[1] += dot(q1, qkv[k1 + 1u]);
+    score[2] += dot(q1, qkv[k2 + 1u]);
+    score[3] += dot(q1, qkv[k3 + 1u]);
+    score[0] += dot(q2, qkv[k0 + 2u]);
+    score[1] += dot(q2, qkv[k1 + 2u]);
+    score[2] += dot(q2, qkv[k2 + 2u]);
+    score[3] += dot(q2, qkv[k3 + 2u]);
+    score[0] += dot(q3, qkv[k0 + 3u]);
+    score[1] += dot(q3, qkv[k1 + 3u]);
+    score[2] += dot(q3, qkv[k2 + 3u]);
+    score[3] += dot(q3, qkv[k3 + 3u]);
+    score[0] += dot(q4, qkv[k0 + 4u]);
+    score[1] += dot(q4, qkv[k1 + 4u]);
+    score[2] += dot(q4, qkv[k2 + 4u]);
+    score[3] += dot(q4, qkv[k3 + 4u]);
+    score[0] += dot(q5, qkv[k0 + 5u]);
+    score[1] += dot(q5, qkv[k1 + 5u]);
+    score[2] += dot(q5, qkv[k2 + 5u]);
+    score[3] += dot(q5, qkv[k3 + 5u]);
+    score[0] += dot(q6, qkv[k0 + 6u]);
+    score[1] += dot(q6, qkv[k1 + 6u]);
+    score[2] += dot(q6, qkv[k2 + 6u]);
+    score[3] += dot(q6, qkv[k3 + 6u]);
+    score[0] += dot(q7, qkv[k0 + 7u]);
+    score[1] += dot(q7, qkv[k1 + 7u]);
+    score[2] += dot(q7, qkv[k2 + 7u]);
+    score[3] += dot(q7, qkv[k3 + 7u]);
+    if (key + 1u >= tokens) { score[1] = lowest; }
+    if (key + 2u >= tokens) { score[2] = lowest; }
+    if (key + 3u >= tokens) { score[3] = lowest; }
+    let next = max(largest, max(max(score.x, score.y), max(score.z, score.w)));
+    let keep = exp(largest - next);
+    let weight = exp(score - next);
+    largest = next;
+    total = total * keep + (weight.x + weight.y + weight.z + weight.w);
+    let v0 = k0 + kOffset;
+    let v1 = k1 + kOffset;
+    let v2 = k2 + kOffset;
+    let v3 = k3 + kOffset;
+    sum0 = sum0 * keep + weight[0] * qkv[v0 + 0u] + weight[1] * qkv[v1 + 0u] + weight[2] * qkv[v2 + 0u] + weight[3] * qkv[v3 + 0u];
+    sum1 = sum1 * keep + weight[0] * qkv[v0 + 1u] + weight[1] * qkv[v1 + 1u] + weight[2] * qkv[v2 + 1u] + weight[3] * qkv[v3 + 1u];
+    sum2 = sum2 * keep + weight[0] * qkv[v0 + 2u] + weight[1] * qkv[v1 + 2u] + weight[2] * qkv[v2 + 2u] + weight[3] * qkv[v3 + 2u];
+    sum3 = sum3 * keep + weight[0] * qkv[v0 + 3u] + weight[1] * qkv[v1 + 3u] + weight[2] * qkv[v2 + 3u] + weight[3] * qkv[v3 + 3u];
+    sum4 = sum4 * keep + weight[0] * qkv[v0 + 4u] + weight[1] * qkv[v1 + 4u] + weight[2] * qkv[v2 + 4u] + weight[3] * qkv[v3 + 4u];
+    sum5 = sum5 * keep + weight[0] * qkv[v0 + 5u] + weight[1] * qkv[v1 + 5u] + weight[2] * qkv[v2 + 5u] + weight[3] * qkv[v3 + 5u];
+    sum6 = sum6 * keep + weight[0] * qkv[v0 + 6u] + weight[1] * qkv[v1 + 6u] + weight[2] * qkv[v2 + 6u] + weight[3] * qkv[v3 + 6u];
+    sum7 = sum7 * keep + weight[0] * qkv[v0 + 7u] + weight[1] * qkv[v1 + 7u] + weight[2] * qkv[v2 + 7u] + weight[3] * qkv[v3 + 7u];
+  }
+  let outAt = ((image * tokens + query) * heads + head) * headStride;
+  out[outAt + 0u] = sum0 / total;
+  out[outAt + 1u] = sum1 / total;
+  out[outAt + 2u] = sum2 / total;
+  out[outAt + 3u] = sum3 / total;
+  out[outAt + 4u] = sum4 / total;
+  out[outAt + 5u] = sum5 / total;
+  out[outAt + 6u] = sum6 / total;
+  out[outAt + 7u] = sum7 / total;
+}

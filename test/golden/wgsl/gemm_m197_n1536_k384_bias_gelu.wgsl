@@ -1,0 +1,167 @@
+const rows = 197u;
+const cols = 1536u;
+const columnGroups = 384u;
+const steps = 96u;
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+fn activate(x: vec4<f32>) -> vec4<f32> {
+  let a = min(abs(x) * 0.70710678, vec4<f32>(4.0));
+  let s = a * a;
+  let near = 1.0 - a * (1.1283791 + s * (-0.37612349 + s * (0.11280364 + s * (-0.026716385 + s * (0.0049232775 + s * -0.00056541054)))));
+  let far = exp(-0.0014411532 + a * (-1.1228368 + a * (-0.64483202 + a * (-0.097637869 + a * (0.019386575 + a * (-0.0023767698 + a * 0.00013242541))))));
+  // Beyond 4 the tail is below 2e-8; as 0 it stays below for any x.
+  let t = select(select(far, near, a < vec4<f32>(1.0)), vec4<f32>(0.0), a >= vec4<f32>(4.0));
+  let half = 0.5 * x * t;
+  return select(half, x - half, x > vec4<f32>(0.0));
+}
+
+fn store(row: u32, group: u32, value: vec4<f32>) {
+  if (row >= rows || group >= cols / 4u) { return; }
+  let at = row * (cols / 4u) + group;
+  out[at] = value;
+}
+
+@compute @workgroup_size(8, 8, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let firstRow = id.y * 8u;
+  let firstGroup = id.x * 2u;
+  if (firstRow >= rows || firstGroup >= columnGroups) { return; }
+  let row0 = min(firstRow + 0u, rows - 1u);
+  let row1 = min(firstRow + 1u, rows - 1u);
+  let row2 = min(firstRow + 2u, rows - 1u);
+  let row3 = min(firstRow + 3u, rows - 1u);
+  let row4 = min(firstRow + 4u, rows - 1u);
+  let row5 = min(firstRow + 5u, rows - 1u);
+  let row6 = min(firstRow + 6u, rows - 1u);
+  let row7 = min(firstRow + 7u, rows - 1u);
+  let base0 = row0 * steps;
+  let base1 = row1 * steps;
+  let base2 = row2 * steps;
+  let base3 = row3 * steps;
+  let base4 = row4 * steps;
+  let base5 = row5 * steps;
+  let base6 = row6 * steps;
+  let base7 = row7 * steps;
+  var sum0_0 = vec4<f32>(0.0);
+  var sum0_1 = vec4<f32>(0.0);
+  var sum1_0 = vec4<f32>(0.0);
+  var sum1_1 = vec4<f32>(0.0);
+  var sum2_0 = vec4<f32>(0.0);
+  var sum2_1 = vec4<f32>(0.0);
+  var sum3_0 = vec4<f32>(0.0);
+  var sum3_1 = vec4<f32>(0.0);
+  var sum4_0 = vec4<f32>(0.0);
+  var sum4_1 = vec4<f32>(0.0);
+  var sum5_0 = vec4<f32>(0.0);
+  var sum5_1 = vec4<f32>(0.0);
+  var sum6_0 = vec4<f32>(0.0);
+  var sum6_1 = vec4<f32>(0.0);
+  var sum7_0 = vec4<f32>(0.0);
+  var sum7_1 = vec4<f32>(0.0);
+  var at = firstGroup;
+  for (var k = 0u; k < steps; k++) {
+    let a0 = a[base0 + k];
+    let a1 = a[base1 + k];
+    let a2 = a[base2 + k];
+    let a3 = a[base3 + k];
+    let a4 = a[base4 + k];
+    let a5 = a[base5 + k];
+    let a6 = a[base6 + k];
+    let a7 = a[base7 + k];
+    let w0_0 = weight[at + 0u];
+    let w0_1 = weight[at + 1u];
+    sum0_0 = fma(vec4<f32>(a0[0]), w0_0, sum0_0);
+    sum0_1 = fma(vec4<f32>(a0[0]), w0_1, sum0_1);
+    sum1_0 = fma(vec4<f32>(a1[0]), w0_0, sum1_0);
+    sum1_1 = fma(vec4<f32>(a1[0]), w0_1, sum1_1);
+    sum2_0 = fma(vec4<f32>(a2[0]), w0_0, sum2_0);
+    sum2_1 = fma(vec4<f32>(a2[0]), w0_1, sum2_1);
+    sum3_0 = fma(vec4<f32>(a3[0]), w0_0, sum3_0);
+    sum3_1 = fma(vec4<f32>(a3[0]), w0_1, sum3_1);
+    sum4_0 = fma(vec4<f32>(a4[0]), w0_0, sum4_0);
+    sum4_1 = fma(vec4<f32>(a4[0]), w0_1, sum4_1);
+    sum5_0 = fma(vec4<f32>(a5[0]), w0_0, sum5_0);
+    sum5_1 = fma(vec4<f32>(a5[0]), w0_1, sum5_1);
+    sum6_0 = fma(vec4<f32>(a6[0]), w0_0, sum6_0);
+    sum6_1 = fma(vec4<f32>(a6[0]), w0_1, sum6_1);
+    sum7_0 = fma(vec4<f32>(a7[0]), w0_0, sum7_0);
+    sum7_1 = fma(vec4<f32>(a7[0]), w0_1, sum7_1);
+    let w1_0 = weight[at + 384u];
+    let w1_1 = weight[at + 385u];
+    sum0_0 = fma(vec4<f32>(a0[1]), w1_0, sum0_0);
+    sum0_1 = fma(vec4<f32>(a0[1]), w1_1, sum0_1);
+    sum1_0 = fma(vec4<f32>(a1[1]), w1_0, sum1_0);
+    sum1_1 = fma(vec4<f32>(a1[1]), w1_1, sum1_1);
+    sum2_0 = fma(vec4<f32>(a2[1]), w1_0, sum2_0);
+    sum2_1 = fma(vec4<f32>(a2[1]), w1_1, sum2_1);
+    sum3_0 = fma(vec4<f32>(a3[1]), w1_0, sum3_0);
+    sum3_1 = fma(vec4<f32>(a3[1]), w1_1, sum3_1);
+    sum4_0 = fma(vec4<f32>(a4[1]), w1_0, sum4_0);
+    sum4_1 = fma(vec4<f32>(a4[1]), w1_1, sum4_1);
+    sum5_0 = fma(vec4<f32>(a5[1]), w1_0, sum5_0);
+    sum5_1 = fma(vec4<f32>(a5[1]), w1_1, sum5_1);
+    sum6_0 = fma(vec4<f32>(a6[1]), w1_0, sum6_0);
+    sum6_1 = fma(vec4<f32>(a6[1]), w1_1, sum6_1);
+    sum7_0 = fma(vec4<f32>(a7[1]), w1_0, sum7_0);
+    sum7_1 = fma(vec4<f32>(a7[1]), w1_1, sum7_1);
+    let w2_0 = weight[at + 768u];
+    let w2_1 = weight[at + 769u];
+    sum0_0 = fma(vec4<f32>(a0[2]), w2_0, sum0_0);
+    sum0_1 = fma(vec4<f32>(a0[2]), w2_1, sum0_1);
+    sum1_0 = fma(vec4<f32>(a1[2]), w2_0, sum1_0);
+    sum1_1 = fma(vec4<f32>(a1[2]), w2_1, sum1_1);
+    sum2_0 = fma(vec4<f32>(a2[2]), w2_0, sum2_0);
+    sum2_1 = fma(vec4<f32>(a2[2]), w2_1, sum2_1);
+    sum3_0 = fma(vec4<f32>(a3[2]), w2_0, sum3_0);
+    sum3_1 = fma(vec4<f32>(a3[2]), w2_1, sum3_1);
+    sum4_0 = fma(vec4<f32>(a4[2]), w2_0, sum4_0);
+    sum4_1 = fma(vec4<f32>(a4[2]), w2_1, sum4_1);
+    sum5_0 = fma(vec4<f32>(a5[2]), w2_0, sum5_0);
+    sum5_1 = fma(vec4<f32>(a5[2]), w2_1, sum5_1);
+    sum6_0 = fma(vec4<f32>(a6[2]), w2_0, sum6_0);
+    sum6_1 = fma(vec4<f32>(a6[2]), w2_1, sum6_1);
+    sum7_0 = fma(vec4<f32>(a7[2]), w2_0, sum7_0);
+    sum7_1 = fma(vec4<f32>(a7[2]), w2_1, sum7_1);
+    let w3_0 = weight[at + 1152u];
+    let w3_1 = weight[at + 1153u];
+    sum0_0 = fma(vec4<f32>(a0[3]), w3_0, sum0_0);
+    sum0_1 = fma(vec4<f32>(a0[3]), w3_1, sum0_1);
+    sum1_0 = fma(vec4<f32>(a1[3]), w3_0, sum1_0);
+    sum1_1 = fma(vec4<f32>(a1[3]), w3_1, sum1_1);
+    sum2_0 = fma(vec4<f32>(a2[3]), w3_0, sum2_0);
+    sum2_1 = fma(vec4<f32>(a2[3]), w3_1, sum2_1);
+    sum3_0 = fma(vec4<f32>(a3[3]), w3_0, sum3_0);
+    sum3_1 = fma(vec4<f32>(a3[3]), w3_1, sum3_1);
+    sum4_0 = fma(vec4<f32>(a4[3]), w3_0, sum4_0);
+    sum4_1 = fma(vec4<f32>(a4[3]), w3_1, sum4_1);
+    sum5_0 = fma(vec4<f32>(a5[3]), w3_0, sum5_0);
+    sum5_1 = fma(vec4<f32>(a5[3]), w3_1, sum5_1);
+    sum6_0 = fma(vec4<f32>(a6[3]), w3_0, sum6_0);
+    sum6_1 = fma(vec4<f32>(a6[3]), w3_1, sum6_1);
+    sum7_0 = fma(vec4<f32>(a7[3]), w3_0, sum7_0);
+    sum7_1 = fma(vec4<f32>(a7[3]), w3_1, sum7_1);
+    at += 1536u;
+  }
+  let bias0 = bias[firstGroup + 0u];
+  let bias1 = bias[firstGroup + 1u];
+  store(firstRow + 0u, firstGroup + 0u, activate(sum0_0 + bias0));
+  store(firstRow + 0u, firstGroup + 1u, activate(sum0_1 + bias1));
+  store(firstRow + 1u, firstGroup + 0u, activate(sum1_0 + bias0));
+  store(firstRow + 1u, firstGroup + 1u, activate(sum1_1 + bias1));
+  store(firstRow + 2u, firstGroup + 0u, activate(sum2_0 + bias0));
+  store(firstRow + 2u, firstGroup + 1u, activate(sum2_1 + bias1));
+  store(firstRow + 3u, firstGroup + 0u, activate(sum3_0 + bias0));
+  store(firstRow + 3u, firstGroup + 1u, activate(sum3_1 + bias1));
+  store(firstRow + 4u, firstGroup + 0u, activate(sum4_0 + bias0));
+  store(firstRow + 4u, firstGroup + 1u, activate(sum4_1 + bias1));
+  store(firstRow + 5u, firstGroup + 0u, activate(sum5_0 + bias0));
+  store(firstRow + 5u, firstGroup + 1u, activate(sum5_1 + bias1));
+  store(firstRow + 6u, firstGroup + 0u, activate(sum6_0 + bias0));
+  store(firstRow + 6u, firstGroup + 1u, activate(sum6_1 + bias1));
+  store(firstRow + 7u, firstGroup + 0u, activate(sum7_0 + bias0));
+  store(firstRow + 7u, firstGroup + 1u, activate(sum7_1 + bias1));
+}

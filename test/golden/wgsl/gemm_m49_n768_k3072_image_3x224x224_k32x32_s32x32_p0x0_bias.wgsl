@@ -1,0 +1,176 @@
+const rows = 49u;
+const cols = 768u;
+const columnGroups = 192u;
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+fn store(row: u32, group: u32, value: vec4<f32>) {
+  if (row >= rows || group >= cols / 4u) { return; }
+  let at = row * (cols / 4u) + group;
+  out[at] = value;
+}
+
+@compute @workgroup_size(8, 8, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let firstRow = id.y * 8u;
+  let firstGroup = id.x * 2u;
+  if (firstRow >= rows || firstGroup >= columnGroups) { return; }
+  let row0 = min(firstRow + 0u, rows - 1u);
+  let row1 = min(firstRow + 1u, rows - 1u);
+  let row2 = min(firstRow + 2u, rows - 1u);
+  let row3 = min(firstRow + 3u, rows - 1u);
+  let row4 = min(firstRow + 4u, rows - 1u);
+  let row5 = min(firstRow + 5u, rows - 1u);
+  let row6 = min(firstRow + 6u, rows - 1u);
+  let row7 = min(firstRow + 7u, rows - 1u);
+  let y0 = (row0 % 49u) / 7u * 32u;
+  let x0 = row0 % 7u * 32u;
+  let base0 = row0 / 49u * 37632u + y0 * 56u + x0 / 4u;
+  let y1 = (row1 % 49u) / 7u * 32u;
+  let x1 = row1 % 7u * 32u;
+  let base1 = row1 / 49u * 37632u + y1 * 56u + x1 / 4u;
+  let y2 = (row2 % 49u) / 7u * 32u;
+  let x2 = row2 % 7u * 32u;
+  let base2 = row2 / 49u * 37632u + y2 * 56u + x2 / 4u;
+  let y3 = (row3 % 49u) / 7u * 32u;
+  let x3 = row3 % 7u * 32u;
+  let base3 = row3 / 49u * 37632u + y3 * 56u + x3 / 4u;
+  let y4 = (row4 % 49u) / 7u * 32u;
+  let x4 = row4 % 7u * 32u;
+  let base4 = row4 / 49u * 37632u + y4 * 56u + x4 / 4u;
+  let y5 = (row5 % 49u) / 7u * 32u;
+  let x5 = row5 % 7u * 32u;
+  let base5 = row5 / 49u * 37632u + y5 * 56u + x5 / 4u;
+  let y6 = (row6 % 49u) / 7u * 32u;
+  let x6 = row6 % 7u * 32u;
+  let base6 = row6 / 49u * 37632u + y6 * 56u + x6 / 4u;
+  let y7 = (row7 % 49u) / 7u * 32u;
+  let x7 = row7 % 7u * 32u;
+  let base7 = row7 / 49u * 37632u + y7 * 56u + x7 / 4u;
+  var sum0_0 = vec4<f32>(0.0);
+  var sum0_1 = vec4<f32>(0.0);
+  var sum1_0 = vec4<f32>(0.0);
+  var sum1_1 = vec4<f32>(0.0);
+  var sum2_0 = vec4<f32>(0.0);
+  var sum2_1 = vec4<f32>(0.0);
+  var sum3_0 = vec4<f32>(0.0);
+  var sum3_1 = vec4<f32>(0.0);
+  var sum4_0 = vec4<f32>(0.0);
+  var sum4_1 = vec4<f32>(0.0);
+  var sum5_0 = vec4<f32>(0.0);
+  var sum5_1 = vec4<f32>(0.0);
+  var sum6_0 = vec4<f32>(0.0);
+  var sum6_1 = vec4<f32>(0.0);
+  var sum7_0 = vec4<f32>(0.0);
+  var sum7_1 = vec4<f32>(0.0);
+  var at = firstGroup;
+  for (var c = 0u; c < 3u; c++) {
+    for (var i = 0u; i < 32u; i++) {
+      for (var j = 0u; j < 32u; j += 4u) {
+        let offset = c * 12544u + i * 56u + j / 4u;
+        let a0 = a[base0 + offset];
+        let a1 = a[base1 + offset];
+        let a2 = a[base2 + offset];
+        let a3 = a[base3 + offset];
+        let a4 = a[base4 + offset];
+        let a5 = a[base5 + offset];
+        let a6 = a[base6 + offset];
+        let a7 = a[base7 + offset];
+        let w0_0 = weight[at + 0u];
+        let w0_1 = weight[at + 1u];
+        sum0_0 = fma(vec4<f32>(a0[0]), w0_0, sum0_0);
+        sum0_1 = fma(vec4<f32>(a0[0]), w0_1, sum0_1);
+        sum1_0 = fma(vec4<f32>(a1[0]), w0_0, sum1_0);
+        sum1_1 = fma(vec4<f32>(a1[0]), w0_1, sum1_1);
+        sum2_0 = fma(vec4<f32>(a2[0]), w0_0, sum2_0);
+        sum2_1 = fma(vec4<f32>(a2[0]), w0_1, sum2_1);
+        sum3_0 = fma(vec4<f32>(a3[0]), w0_0, sum3_0);
+        sum3_1 = fma(vec4<f32>(a3[0]), w0_1, sum3_1);
+        sum4_0 = fma(vec4<f32>(a4[0]), w0_0, sum4_0);
+        sum4_1 = fma(vec4<f32>(a4[0]), w0_1, sum4_1);
+        sum5_0 = fma(vec4<f32>(a5[0]), w0_0, sum5_0);
+        sum5_1 = fma(vec4<f32>(a5[0]), w0_1, sum5_1);
+        sum6_0 = fma(vec4<f32>(a6[0]), w0_0, sum6_0);
+        sum6_1 = fma(vec4<f32>(a6[0]), w0_1, sum6_1);
+        sum7_0 = fma(vec4<f32>(a7[0]), w0_0, sum7_0);
+        sum7_1 = fma(vec4<f32>(a7[0]), w0_1, sum7_1);
+        let w1_0 = weight[at + 192u];
+        let w1_1 = weight[at + 193u];
+        sum0_0 = fma(vec4<f32>(a0[1]), w1_0, sum0_0);
+        sum0_1 = fma(vec4<f32>(a0[1]), w1_1, sum0_1);
+        sum1_0 = fma(vec4<f32>(a1[1]), w1_0, sum1_0);
+        sum1_1 = fma(vec4<f32>(a1[1]), w1_1, sum1_1);
+        sum2_0 = fma(vec4<f32>(a2[1]), w1_0, sum2_0);
+        sum2_1 = fma(vec4<f32>(a2[1]), w1_1, sum2_1);
+        sum3_0 = fma(vec4<f32>(a3[1]), w1_0, sum3_0);
+        sum3_1 = fma(vec4<f32>(a3[1]), w1_1, sum3_1);
+        sum4_0 = fma(vec4<f32>(a4[1]), w1_0, sum4_0);
+        sum4_1 = fma(vec4<f32>(a4[1]), w1_1, sum4_1);
+        sum5_0 = fma(vec4<f32>(a5[1]), w1_0, sum5_0);
+        sum5_1 = fma(vec4<f32>(a5[1]), w1_1, sum5_1);
+        sum6_0 = fma(vec4<f32>(a6[1]), w1_0, sum6_0);
+        sum6_1 = fma(vec4<f32>(a6[1]), w1_1, sum6_1);
+        sum7_0 = fma(vec4<f32>(a7[1]), w1_0, sum7_0);
+        sum7_1 = fma(vec4<f32>(a7[1]), w1_1, sum7_1);
+        let w2_0 = weight[at + 384u];
+        let w2_1 = weight[at + 385u];
+        sum0_0 = fma(vec4<f32>(a0[2]), w2_0, sum0_0);
+        sum0_1 = fma(vec4<f32>(a0[2]), w2_1, sum0_1);
+        sum1_0 = fma(vec4<f32>(a1[2]), w2_0, sum1_0);
+        sum1_1 = fma(vec4<f32>(a1[2]), w2_1, sum1_1);
+        sum2_0 = fma(vec4<f32>(a2[2]), w2_0, sum2_0);
+        sum2_1 = fma(vec4<f32>(a2[2]), w2_1, sum2_1);
+        sum3_0 = fma(vec4<f32>(a3[2]), w2_0, sum3_0);
+        sum3_1 = fma(vec4<f32>(a3[2]), w2_1, sum3_1);
+        sum4_0 = fma(vec4<f32>(a4[2]), w2_0, sum4_0);
+        sum4_1 = fma(vec4<f32>(a4[2]), w2_1, sum4_1);
+        sum5_0 = fma(vec4<f32>(a5[2]), w2_0, sum5_0);
+        sum5_1 = fma(vec4<f32>(a5[2]), w2_1, sum5_1);
+        sum6_0 = fma(vec4<f32>(a6[2]), w2_0, sum6_0);
+        sum6_1 = fma(vec4<f32>(a6[2]), w2_1, sum6_1);
+        sum7_0 = fma(vec4<f32>(a7[2]), w2_0, sum7_0);
+        sum7_1 = fma(vec4<f32>(a7[2]), w2_1, sum7_1);
+        let w3_0 = weight[at + 576u];
+        let w3_1 = weight[at + 577u];
+        sum0_0 = fma(vec4<f32>(a0[3]), w3_0, sum0_0);
+        sum0_1 = fma(vec4<f32>(a0[3]), w3_1, sum0_1);
+        sum1_0 = fma(vec4<f32>(a1[3]), w3_0, sum1_0);
+        sum1_1 = fma(vec4<f32>(a1[3]), w3_1, sum1_1);
+        sum2_0 = fma(vec4<f32>(a2[3]), w3_0, sum2_0);
+        sum2_1 = fma(vec4<f32>(a2[3]), w3_1, sum2_1);
+        sum3_0 = fma(vec4<f32>(a3[3]), w3_0, sum3_0);
+        sum3_1 = fma(vec4<f32>(a3[3]), w3_1, sum3_1);
+        sum4_0 = fma(vec4<f32>(a4[3]), w3_0, sum4_0);
+        sum4_1 = fma(vec4<f32>(a4[3]), w3_1, sum4_1);
+        sum5_0 = fma(vec4<f32>(a5[3]), w3_0, sum5_0);
+        sum5_1 = fma(vec4<f32>(a5[3]), w3_1, sum5_1);
+        sum6_0 = fma(vec4<f32>(a6[3]), w3_0, sum6_0);
+        sum6_1 = fma(vec4<f32>(a6[3]), w3_1, sum6_1);
+        sum7_0 = fma(vec4<f32>(a7[3]), w3_0, sum7_0);
+        sum7_1 = fma(vec4<f32>(a7[3]), w3_1, sum7_1);
+        at += 768u;
+      }
+    }
+  }
+  let bias0 = bias[firstGroup + 0u];
+  let bias1 = bias[firstGroup + 1u];
+  store(firstRow + 0u, firstGroup + 0u, sum0_0 + bias0);
+  store(firstRow + 0u, firstGroup + 1u, sum0_1 + bias1);
+  store(firstRow + 1u, firstGroup + 0u, sum1_0 + bias0);
+  store(firstRow + 1u, firstGroup + 1u, sum1_1 + bias1);
+  store(firstRow + 2u, firstGroup + 0u, sum2_0 + bias0);
+  store(firstRow + 2u, firstGroup + 1u, sum2_1 + bias1);
+  store(firstRow + 3u, firstGroup + 0u, sum3_0 + bias0);
+  store(firstRow + 3u, firstGroup + 1u, sum3_1 + bias1);
+  store(firstRow + 4u, firstGroup + 0u, sum4_0 + bias0);
+  store(firstRow + 4u, firstGroup + 1u, sum4_1 + bias1);
+  store(firstRow + 5u, firstGroup + 0u, sum5_0 + bias0);
+  store(firstRow + 5u, firstGroup + 1u, sum5_1 + bias1);
+  store(firstRow + 6u, firstGroup + 0u, sum6_0 + bias0);
+  store(firstRow + 6u, firstGroup + 1u, sum6_1 + bias1);
+  store(firstRow + 7u, firstGroup + 0u, sum7_0 + bias0);
+  store(firstRow + 7u, firstGroup + 1u, sum7_1 + bias1);
+}

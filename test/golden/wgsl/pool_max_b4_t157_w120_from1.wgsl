@@ -1,0 +1,18 @@
+const tokens = 157u;
+const units = 30u;
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
+
+@compute @workgroup_size(64, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let index = id.y * groups.x * 64u + id.x;
+  if (index >= 120u) { return; }
+  let first = index / units * tokens * units + index % units;
+  var result = x[first + 1u * units];
+  for (var token = 2u; token < tokens; token++) {
+    let value = x[first + token * units];
+    result = max(result, value);
+  }
+  out[index] = result;
+}
