@@ -5,7 +5,7 @@ import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js"
 import type { Plan, WeightRecipe } from "./plan.js";
 import { Session } from "./session.js";
 import { elements, toBatch, withShape, type ModelInput, type Tensor } from "./tensor.js";
-import { openWeights, uploadWeights, type WeightsInput, type WeightsSource } from "./weights.js";
+import { openWeights, uploadWeights, type OpenedWeights, type WeightsInput, type WeightsSource } from "./weights.js";
 
 /** What generated code and this runtime must agree on. Raised when the plan, the recipe or `loadModel` change their meaning. */
 export const abi = 1;
@@ -67,6 +67,8 @@ export class Model<Outputs extends object> {
     private readonly opened: OpenedDevice,
     private readonly ownsDevice: boolean,
     private readonly watch: DeviceWatch,
+    /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
+    readonly ignored: readonly string[],
   ) {
     this.plan = definition.plan;
   }
@@ -143,7 +145,7 @@ export class Model<Outputs extends object> {
 
   /** Used by generated packages; see their `load`. */
   static async load<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
-    const { plan, kernels, recipe } = definition;
+    const { plan, recipe } = definition;
     if (definition.abi !== abi) {
       throw new AbiError(`${plan.name} was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
     }
@@ -155,28 +157,43 @@ export class Model<Outputs extends object> {
     const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
     // A file that does not fit is named before a GPU is asked for anything.
     const weights = await openWeights(recipe, source, { allowExtra, signal });
-    onProgress?.({ stage: "device", loaded: 0, total: 1 });
-    const opened = options.device ? { device: options.device, adapter: describeAdapter(options.device.adapterInfo) } : await openFor(plan, options.adapter ?? "auto", platform);
-    const watch = watchDevice(opened.device);
-    let session: Session | undefined;
     try {
-      if (options.device) checkLimits(plan, options.device);
-      if (opened.adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
-      onProgress?.({ stage: "device", loaded: 1, total: 1 });
-      if (opened.adapter.notice !== undefined) notice(opened.adapter.notice);
-      signal?.throwIfAborted();
-      const { software } = opened.adapter;
-      const onPipeline = onProgress && ((loaded: number, total: number) => onProgress({ stage: "pipelines", loaded, total }));
-      session = await Session.create({ device: opened.device, plan, kernels, software, ...(onPipeline && { onPipeline }) });
-      const ready = session;
-      const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => ready.upload(buffer, offset, data) });
-      if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
-      const model = new Model<Outputs>(definition, ready, opened, !options.device, watch);
+      onProgress?.({ stage: "device", loaded: 0, total: 1 });
+      const { device } = options;
+      const opened = device ? { device, adapter: describeAdapter(device.adapterInfo) } : await openFor(plan, options.adapter ?? "auto", platform);
+      try {
+        onProgress?.({ stage: "device", loaded: 1, total: 1 });
+        if (opened.adapter.notice !== undefined) notice(opened.adapter.notice);
+        const model = await Model.start<Outputs>(definition, weights, opened, options);
+        if (model.ignored.length > 0) notice(`ignored ${model.ignored.length} tensors of the weight file that the model does not use: ${model.ignored.slice(0, 5).join(", ")}${model.ignored.length > 5 ? ", ..." : ""}`);
+        return model;
+      } catch (error) {
+        if (!device) opened.device.destroy();
+        throw error;
+      }
+    } finally {
+      weights.close();
+    }
+  }
+
+  /** Kernels and weights onto a device. */
+  private static async start<Outputs extends object>(definition: ModelDefinition, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions): Promise<Model<Outputs>> {
+    const { plan, kernels, recipe } = definition;
+    const { device, adapter } = opened;
+    const { onProgress, signal, allowExtra } = options;
+    const watch = watchDevice(device);
+    if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
+    if (options.device) checkLimits(plan, device);
+    signal?.throwIfAborted();
+    const onPipeline = onProgress && ((loaded: number, total: number) => onProgress({ stage: "pipelines", loaded, total }));
+    const session = await Session.create({ device, plan, kernels, software: adapter.software, ...(onPipeline && { onPipeline }) });
+    try {
+      const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
+      const model = new Model<Outputs>(definition, session, opened, !options.device, watch, ignored);
       model.checkUsable();
       return model;
     } catch (error) {
-      session?.dispose();
-      if (!options.device) opened.device.destroy();
+      session.dispose();
       throw error;
     }
   }

@@ -136,9 +136,17 @@ export function chromiumBinaries(): string | undefined {
   return undefined;
 }
 
-/** The entry file of an npm package, seen from this module or else from the working directory. */
+/** The files from which npm packages are looked up, in this order. */
+let lookups: readonly (() => string)[] = [() => import.meta.url, () => join(process.cwd(), "index.js")];
+
+/** From now on looks npm packages up as these files would: `vitc doctor` answers for packages elsewhere. */
+export function lookUpFrom(files: readonly string[]): void {
+  lookups = files.map((file) => () => file);
+}
+
+/** The entry file of an npm package, seen from this module or else from the working directory (`lookUpFrom` names others). */
 export function resolvePackage(name: string): string | undefined {
-  for (const from of [() => import.meta.url, () => join(process.cwd(), "index.js")]) {
+  for (const from of lookups) {
     try {
       return createRequire(from()).resolve(name);
     } catch {

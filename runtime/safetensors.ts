@@ -66,7 +66,7 @@ function describeStart(size: number, length: number, braceFollows: boolean): str
   if (size < 8) return `not a safetensors file: it has ${size} bytes, the shortest has 8`;
   if (!braceFollows) return "not a safetensors file: no JSON header follows the first 8 bytes";
   if (length > maximumHeaderBytes) return `the header claims ${length} bytes, the format allows ${maximumHeaderBytes}`;
-  return `the header claims ${length} bytes, the file has ${size}: it is damaged or its download was cut short`;
+  return `the header claims ${length} bytes, ${size - 8} follow the 8 that say so: the file is damaged or its download was cut short`;
 }
 
 /** The header's entries. JSON.parse makes `__proto__` an own property like any other, and entries become a Map before anyone looks one up. */

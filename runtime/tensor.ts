@@ -44,7 +44,7 @@ export function toBatch(input: ModelInput, plan: Plan): Batch {
 }
 
 function fromTensor({ data, shape: given }: TensorInput, shape: readonly number[]): Batch {
-  if (!Array.isArray(given)) throw new InputError(`shape is ${typeof given}; it must be a list of sizes, [images, ${shape.join(", ")}]`);
+  if (!((given as unknown) instanceof Array)) throw new InputError(`shape is ${typeof given}; it must be a list of sizes, [images, ${shape.join(", ")}]`);
   const single = given.length === shape.length;
   const image = single ? given : given.slice(1);
   const count = single ? 1 : (given[0] ?? 0);

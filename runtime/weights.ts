@@ -72,6 +72,8 @@ export async function toSource(input: WeightsInput, options: { readonly signal?:
 export interface OpenedWeights {
   readonly source: WeightsSource;
   readonly file: SafetensorsFile;
+  /** Stops whatever is still being read, a download above all. */
+  close(): void;
 }
 
 /**
@@ -80,30 +82,35 @@ export interface OpenedWeights {
  * @throws WeightsError with everything that is wrong with the file; the signal's reason when it is aborted
  */
 export async function openWeights(recipe: WeightRecipe, input: WeightsInput, options: CheckOptions & { readonly signal?: AbortSignal | undefined } = {}): Promise<OpenedWeights> {
-  const { signal } = options;
+  const stop = new AbortController();
+  const signal = withSignal(options.signal, stop);
   try {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const source = await toSource(input, { signal });
     const file = await readHeader(source, signal);
     const problems = checkTensors(recipe, file, options);
     if (problems.length > 0) throw new WeightsError(problems, source.name);
-    return { source, file };
+    return { source, file, close: () => stop.abort() };
   } catch (error) {
-    signal?.throwIfAborted();
+    stop.abort();
+    options.signal?.throwIfAborted();
     throw error;
   }
 }
 
+const withSignal = (signal: AbortSignal | undefined, stop: AbortController): AbortSignal => (signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]));
+
 /**
  * Loads an opened weight file into weight buffers: each tensor is read, packed and uploaded, in the file's order, so that a file is read from
- * start to end.
+ * start to end. The file is closed in the end.
  *
  * @throws WeightsError when a value is not finite or the file cannot be read; the signal's reason when it is aborted
  */
-export async function uploadWeights(recipe: WeightRecipe, { source, file }: OpenedWeights, options: LoadOptions): Promise<LoadedWeights> {
+export async function uploadWeights(recipe: WeightRecipe, opened: OpenedWeights, options: LoadOptions): Promise<LoadedWeights> {
   // What is still under way when loading ends, a failed load above all, is stopped.
   const stop = new AbortController();
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const signal = withSignal(options.signal, stop);
+  const { source, file } = opened;
   try {
     signal.throwIfAborted();
     const bytes = await loadTensors(recipe, source, file, signal, options);
@@ -113,6 +120,7 @@ export async function uploadWeights(recipe: WeightRecipe, { source, file }: Open
     throw error;
   } finally {
     stop.abort();
+    opened.close();
   }
 }
 
@@ -189,7 +197,7 @@ export function checkTensors(recipe: WeightRecipe, file: SafetensorsFile, option
   }
   const unused = (options.allowExtra ? [] : extra).map((tensor): WeightProblem => {
     const { shape } = file.tensors.get(tensor)!;
-    return { kind: "extra", tensor, message: `${quote(tensor)} ${shapeText(shape)} is not used by the model; allowExtra: true ignores such tensors` };
+    return { kind: "extra", tensor, message: `${quote(tensor)} ${shapeText(shape)} is not used by the model; allowExtra: true (--allow-extra on the command line) ignores such tensors` };
   });
   return [...missing, ...unfit, ...unused];
 }

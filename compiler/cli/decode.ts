@@ -2,12 +2,15 @@ import { stat } from "node:fs/promises";
 import { InputError } from "../../runtime/errors.js";
 import type { ImagePixels } from "../../runtime/image.js";
 
+/** What sharp calls the formats that are taken. It reads others too: an SVG has no pixels of its own, so what came out would be a guess. */
+const formats: ReadonlySet<string | undefined> = new Set(["jpeg", "png", "webp", "gif", "tiff"]);
+
 /**
- * Reads an image file (JPEG, PNG, WebP, ...) as Pillow does: turned by its EXIF orientation, colour profile ignored, alpha dropped
+ * Reads an image file (JPEG, PNG, WebP, GIF, TIFF or AVIF) as Pillow does: turned by its EXIF orientation, colour profile ignored, alpha dropped
  * without blending. Gray files come out as RGB.
  *
  * @returns RGB pixels, three channels.
- * @throws InputError when the file is absent or no image, and for CMYK and for more than 8 bits a channel, where decoders disagree.
+ * @throws InputError when the file is absent, no image or of another format, and for CMYK and for more than 8 bits a channel, where decoders disagree.
  */
 export async function decodeImage(path: string): Promise<ImagePixels> {
   await checkFile(path);
@@ -17,6 +20,10 @@ export async function decodeImage(path: string): Promise<ImagePixels> {
   const metadata = await image.metadata().catch((cause: unknown) => {
     throw new InputError(`${path} is not an image that can be read: ${reason(cause)}`);
   });
+  const isAvif = metadata.format === "heif" && metadata.compression === "av1";
+  if (!formats.has(metadata.format) && !isAvif) {
+    throw new InputError(`${path} is ${metadata.format?.toUpperCase() ?? "of an unknown format"}; an image file must be JPEG, PNG, WebP, GIF, TIFF or AVIF`);
+  }
   if (metadata.space === "cmyk") {
     throw new InputError(`${path} is a CMYK image, whose conversion to RGB differs between decoders: save it as RGB first`);
   }

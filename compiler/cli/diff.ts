@@ -56,7 +56,8 @@ async function loadPackage(folder: string, reference: string): Promise<Side> {
     });
   const [{ plan }, { kernels }] = await Promise.all([load("plan.js"), load(join("kernels", "index.js"))]);
   if (typeof plan !== "object" || plan === null || !("programs" in plan) || typeof kernels !== "object" || kernels === null) throw new UserError(`${reference} holds no plan that this version reads: compile the package again`);
-  return { plan: plan as Plan, kernels: kernels as Record<string, string> };
+  // In a package's file each text starts on a line of its own; the kernel starts with what follows.
+  return { plan: plan as Plan, kernels: Object.fromEntries(Object.entries(kernels).map(([id, text]) => [id, String(text).replace(/^\n/, "")])) };
 }
 
 function compare(a: Side, b: Side): DiffReport {

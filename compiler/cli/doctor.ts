@@ -1,9 +1,10 @@
 import { Command } from "commander";
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile, realpath } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
 import type { AdapterChoice, AdapterInfo } from "../../runtime/device.js";
 import { version } from "../version.js";
-import type { Cli } from "./context.js";
+import { UserError, type Cli } from "./context.js";
 import type { DoctorReport } from "./json.js";
 import { jsonOption } from "./options.js";
 
@@ -11,22 +12,53 @@ import { jsonOption } from "./options.js";
 export function doctorCommand(cli: Cli): Command {
   return new Command("doctor")
     .summary("tell whether this machine can run models, and what it lacks")
-    .description("Tells what this machine has for running models: Node, Dawn (npm webgpu), a GPU, a software adapter. For what is missing it tells how to get it. Exit code 1 if nothing can run.")
+    .description("Tells what this machine has for running models: Node, Dawn (npm webgpu), a GPU, a software adapter. For what is missing it tells how to get it. It looks from where a package would: from the one that is named, or from the current folder. Exit code 1 if nothing can run.")
+    .argument("[package]", "folder that vitc compile wrote (default: any in the current folder)")
     .addOption(jsonOption())
-    .addHelpText("after", "\nExamples:\n  $ vitc doctor\n  $ vitc doctor --json")
-    .action(async (options: { readonly json?: boolean }) => {
+    .addHelpText("after", "\nExamples:\n  $ vitc doctor\n  $ vitc doctor generated/my-vit\n  $ vitc doctor --json")
+    .action(async (reference: string | undefined, options: { readonly json?: boolean }) => {
+      const place = await placeOf(reference, cli.cwd);
       const progress = cli.progress("Looking for adapters");
-      const report = await examine().finally(() => progress.done());
+      const report = await examine(place).finally(() => progress.done());
       if (!report.usable) process.exitCode = 1;
       if (options.json === true) return cli.json((await import("./json.js")).jsonShapes.doctor, report);
       cli.print(describe(report));
     });
 }
 
-async function examine(): Promise<DoctorReport> {
+/** For whom the doctor looks. */
+interface Place {
+  /** Absolute. */
+  readonly folder: string;
+  /** Where the runtime's files lie for a package there, and then the fallback. npm packages are looked up from these, in this order. */
+  readonly files: readonly string[];
+}
+
+/** What a package's runtime looks npm packages up from: its own files, and then the working directory. */
+async function placeOf(reference: string | undefined, cwd: string): Promise<Place> {
+  const here = join(cwd, "index.js");
+  if (reference === undefined) return { folder: cwd, files: [here] };
+  const { readProvenance } = await import("../emit/write.js");
+  const named = resolve(cwd, reference);
+  const provenance = await readProvenance(named);
+  if (provenance === undefined) throw new UserError(`${reference} is not a package of vitc: it has no package.json with a "vitc" entry; name a package's folder, or none to look from the current one`);
+  // Modules know their files without links.
+  const folder = await realpath(named);
+  if (!provenance.sharedRuntime) return { folder, files: [join(folder, "runtime", "node.js"), here] };
+  try {
+    return { folder, files: [createRequire(join(folder, "index.js")).resolve("vitc/runtime/codegen"), here] };
+  } catch (cause) {
+    throw new UserError(`${reference} was compiled with --shared-runtime and finds no vitc to import: npm install vitc where it lies, or compile it without that option`, { cause });
+  }
+}
+
+async function examine({ folder, files }: Place): Promise<DoctorReport> {
   const { findSoftwareAdapter } = await import("../../runtime/node.js");
+  const { lookUpFrom, resolvePackage, swiftShaderPackage } = await import("../../runtime/node-software.js");
   const problems: DoctorReport["problems"] = [];
-  const webgpu = await webgpuVersion();
+  const own = { webgpu: resolvePackage("webgpu"), swiftShader: resolvePackage("@sparticuz/chromium") };
+  lookUpFrom(files);
+  const webgpu = await describeWebgpu(resolvePackage("webgpu"));
   // In this order: what a run would do first, before the search has loaded anything into the process.
   const auto = await probe("auto");
   const gpu = await probe("gpu");
@@ -35,14 +67,20 @@ async function examine(): Promise<DoctorReport> {
   const images = await import("sharp").then(() => undefined, (error: unknown) => reasonOf(error));
 
   const usable = auto.adapter !== null;
-  if (!usable) problems.push({ ...fault(auto.reason), blocking: true });
+  if (!webgpu.installed && own.webgpu !== undefined) {
+    problems.push({ what: `The npm package webgpu (Dawn for Node) is not found from ${folder}. vitc's own copy (${dirname(own.webgpu)}) is for vitc alone: a package does not see it.`, fix: "npm install webgpu", blocking: true });
+  } else if (!usable) problems.push({ ...fault(auto.reason), blocking: true });
   else if (gpu.adapter === null) problems.push({ what: `There is no GPU, so models run on the CPU, slowly:\n${triedIn(gpu.reason)}`, fix: "Install your GPU's driver; in a container, hand the GPU to it. For speed without a GPU, use a CPU runtime.", blocking: false });
+  if (webgpu.installed && software.adapter === null && own.swiftShader !== undefined && resolvePackage("@sparticuz/chromium") === undefined) {
+    problems.push({ what: `A software adapter, SwiftShader, is installed for vitc alone (${dirname(own.swiftShader)}): a package does not see it from ${folder}.`, fix: `npm install --save-dev ${swiftShaderPackage}`, blocking: false });
+  }
   if (images !== undefined) problems.push({ what: `Image files cannot be decoded: npm sharp does not load (${images}).`, fix: "npm install sharp; or give `vitc run` a safetensors file with the preprocessed `input`.", blocking: false });
   return {
     usable,
     version,
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
+    folder,
     webgpu,
     gpu: gpu.adapter,
     software: software.adapter,
@@ -76,12 +114,11 @@ async function shown(info: AdapterInfo): Promise<NonNullable<DoctorReport["auto"
   return { name: adapterName(info), software: info.software, ...(info.notice === undefined ? {} : { notice: info.notice }) };
 }
 
-async function webgpuVersion(): Promise<DoctorReport["webgpu"]> {
-  const { resolvePackage } = await import("../../runtime/node-software.js");
-  const entry = resolvePackage("webgpu");
+async function describeWebgpu(entry: string | undefined): Promise<DoctorReport["webgpu"]> {
   if (entry === undefined) return { installed: false };
-  const manifest = await readFile(join(dirname(entry), "package.json"), "utf8").then((text) => JSON.parse(text) as { readonly version?: unknown }, () => undefined);
-  return { installed: true, ...(typeof manifest?.version === "string" ? { version: manifest.version } : {}) };
+  const folder = dirname(entry);
+  const manifest = await readFile(join(folder, "package.json"), "utf8").then((text) => JSON.parse(text) as { readonly version?: unknown }, () => undefined);
+  return { installed: true, folder, ...(typeof manifest?.version === "string" ? { version: manifest.version } : {}) };
 }
 
 /** The runtime's message says what was tried and, in its last line, what to do. */
@@ -101,7 +138,8 @@ function describe(report: DoctorReport): string {
   const rows: (readonly [string, string])[] = [
     ["vitc", report.version],
     ["node", `${report.node}, ${report.platform}`],
-    ["webgpu", report.webgpu.installed ? (report.webgpu.version ?? "installed") : "not installed"],
+    ["seen from", report.folder],
+    ["webgpu", report.webgpu.installed ? `${report.webgpu.version ?? "installed"}, from ${report.webgpu.folder}` : "not installed"],
     ["GPU", adapter(report.gpu, "none")],
     ["software", adapter(report.software, "none")],
     ["", report.softwareSource === null ? "" : `from ${report.softwareSource}`],

@@ -1,7 +1,5 @@
 import { Command, Option } from "commander";
-import { randomBytes } from "node:crypto";
-import { rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, extname, relative, resolve } from "node:path";
+import { relative } from "node:path";
 import { printData } from "../emit/print.js";
 import { explain } from "../explain/explain.js";
 import { graphData } from "../explain/graph-data.js";
@@ -17,6 +15,7 @@ import { UserError, type Cli } from "./context.js";
 import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainShape, explainSpecShape } from "./json-explain.js";
 import { loadSpec, specArgument } from "./load-spec.js";
 import { batchOption, jsonOption } from "./options.js";
+import { expectOwnPage, expectWritable, writeWhole } from "./write-whole.js";
 
 const emitted = ["spec", "graph", "passes", "plan", "wgsl"] as const;
 
@@ -25,6 +24,7 @@ interface Options {
   readonly pass?: string;
   readonly kernel?: string;
   readonly html?: string | true;
+  readonly force?: boolean;
   readonly batch?: readonly number[];
   readonly json?: boolean;
 }
@@ -39,6 +39,7 @@ export function explainCommand(cli: Cli): Command {
     .addOption(new Option("--pass <name>", "with --emit graph: after which pass (build: as built)").choices(graphStages).default("lowered"))
     .option("--kernel <id>", "with --emit wgsl: this kernel alone")
     .option("--html [file]", "write a page that shows it all (default: <name of the spec>.html)")
+    .option("--force", "with --html: replace a file that vitc did not write")
     .addOption(batchOption())
     .addOption(jsonOption())
     .addHelpText(
@@ -104,30 +105,13 @@ function kernelsNamed({ kernels }: Report, id: string | undefined): Report["kern
   throw new UserError(`there is no kernel "${id}"; ${near === undefined ? `there are\n${ids.map((known) => `  ${known}`).join("\n")}` : `did you mean ${near}?`}`);
 }
 
-async function writePage(cli: Cli, report: Report, { html: wanted, emit: stage, json }: Options): Promise<void> {
-  const file = resolve(cli.cwd, typeof wanted === "string" ? wanted : `${report.name}.html`);
-  // `--html my.ts` would otherwise overwrite the spec.
-  if (![".html", ".htm"].includes(extname(file).toLowerCase())) throw new UserError(`--html ${String(wanted)}: the page's name must end in .html (put SPEC before --html)`);
+async function writePage(cli: Cli, report: Report, { html: wanted, emit: stage, force, json }: Options): Promise<void> {
+  const file = await expectWritable("--html", typeof wanted === "string" ? wanted : `${report.name}.html`, [".html", ".htm"], cli.cwd);
+  if (force !== true) await expectOwnPage("--html", file, cli.cwd);
   const { html } = await import("../explain/html.js");
   await writeWhole(file, html(report), cli);
   const shown = relative(cli.cwd, file);
   // The path is the result, unless something else is asked for as well.
   if (stage === undefined && json !== true) cli.print(shown);
   else cli.say(`wrote ${shown}`);
-}
-
-/** Under a temporary name first: whatever happens, the file is whole or as it was. */
-async function writeWhole(file: string, text: string, { cwd, signal }: Cli): Promise<void> {
-  const info = await stat(file).catch(() => undefined);
-  if (info && !info.isFile()) throw new UserError(`${relative(cwd, file)} is ${info.isDirectory() ? "a folder" : "not a regular file"}: name a file for the page`);
-  const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
-  try {
-    await writeFile(temporary, text, { flag: "wx" });
-    signal.throwIfAborted();
-    await rename(temporary, file);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR")) throw new UserError(`there is no folder ${relative(cwd, dirname(file))}: make it first`, { cause });
-    throw cause;
-  }
 }

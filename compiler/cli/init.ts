@@ -1,6 +1,7 @@
 import { Command } from "commander";
-import { mkdir, stat, writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
+import { makeFolders } from "../emit/write.js";
 import { version } from "../version.js";
 import { UserError, type Cli } from "./context.js";
 import { jsonOption } from "./options.js";
@@ -43,7 +44,7 @@ export function initCommand(cli: Cli): Command {
   return new Command("init")
     .summary("write a first spec, and a package.json if there is none")
     .description(`Writes a commented spec, ${specFile}, and a package.json if there is none. Files that are there stay as they are.`)
-    .argument("[dir]", "the folder, which is made if need be", ".")
+    .argument("[dir]", "the folder, which is made if need be, with those above it", ".")
     .addOption(jsonOption())
     .addHelpText("after", "\nExamples:\n  $ vitc init\n  $ vitc init my-models")
     .action(async (dir: string, options: { readonly json?: boolean }) => {
@@ -67,9 +68,8 @@ async function makeFolder(folder: string, dir: string): Promise<void> {
   const entry = await stat(folder).catch(() => undefined);
   if (entry?.isDirectory() === true) return;
   if (entry !== undefined) throw new UserError(`${dir} is a file; name a folder`);
-  // One level only: Node's recursive mkdir never returns where a system refuses to make folders, as below /proc.
-  await mkdir(folder).catch((cause: unknown) => {
-    const reason = codeOf(cause) === "ENOENT" ? "the folder it would be in does not exist" : cause instanceof Error ? cause.message : String(cause);
+  await makeFolders(folder).catch((cause: unknown) => {
+    const reason = codeOf(cause) === "ENOTDIR" ? "a part of its path is a file" : cause instanceof Error ? cause.message : String(cause);
     throw new UserError(`cannot make the folder ${dir}: ${reason}`, { cause });
   });
 }

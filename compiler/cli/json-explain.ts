@@ -150,7 +150,8 @@ const plannedProfile = {
   arenas: list(z.strictObject({ name: z.string(), bytes: bytes("Size") })).describe("Buffers of the activations."),
   dispatches: list(z.strictObject({ label, kernel: kernelId, views, workgroups, flops, bytes: bytes("What must move between memory and the kernel at least once") })),
   input: view.describe("Where a run finds the images."),
-  outputs: list(z.strictObject({ name: z.string(), view })).describe("Where a run leaves the outputs."),
+  outputs: list(z.strictObject({ name: z.string(), view, readback: count.describe("First byte of its copy in the buffer for reading.") })).describe("Where a run leaves the outputs."),
+  readbackBytes: bytes("Buffer that outputs are copied to for reading"),
   flops,
   bytes: bytes("Moved"),
 };

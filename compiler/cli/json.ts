@@ -1,6 +1,7 @@
 /** The shapes of what the commands print with `--json`. `vitc schema COMMAND` prints them as JSON Schema. */
 import { z } from "zod";
 import { specJsonSchema } from "../spec/schema.js";
+import { benchShape, profileShape } from "./json-bench.js";
 import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainShape } from "./json-explain.js";
 import { runShape } from "./json-run.js";
 
@@ -54,9 +55,11 @@ const doctor = z.strictObject({
   version: z.string().describe("vitc's."),
   node: z.string(),
   platform: z.string().describe("Operating system and processor."),
+  folder: z.string().describe("Where the package lies that was asked about, or the working directory; absolute. npm packages are looked up from here."),
   webgpu: z.strictObject({
-    installed: z.boolean(),
+    installed: z.boolean().describe("Whether a package in the folder finds it."),
     version: z.string().optional(),
+    folder: z.string().optional().describe("Where it was found."),
   }).describe("The npm package webgpu (Dawn for Node)."),
   gpu: adapter.nullable().describe("The GPU that a run may use, or null."),
   software: adapter.nullable().describe("The software adapter that a run may use, or null."),
@@ -118,6 +121,20 @@ const initWeights = z.strictObject({
   scheme: z.enum(["notes", "timm", "jax"]),
 });
 
+const exported = z.strictObject({
+  file: z.string().describe("The ONNX file, absolute."),
+  bytes: bytes("Its size"),
+  external: z.strictObject({ file: z.string().describe("Absolute."), bytes: bytes("Its size") }).nullable().describe("The file beside it that holds the weights, or null when it holds them itself."),
+  opset: count.describe("Version of ONNX's operators."),
+  irVersion: count.describe("Version of ONNX's file format."),
+  batch: count.nullable().describe("Images in a run, or null when the first axis of the input tells."),
+  nodes: count.describe("ONNX nodes."),
+  tensors: count.describe("Parameters of the model, each an initializer of its name."),
+  parameters: count.describe("Numbers in them."),
+  outputs: z.array(z.string()).describe("Names of the model's outputs."),
+  ignored: z.array(z.string()).describe("Tensors of the weight file that the model does not use."),
+});
+
 const schema = z.strictObject({ names: z.array(z.string()).describe("What `vitc schema NAME` knows.") });
 
 /** By command; `explain-plan` is `explain --emit plan`, and so on. */
@@ -130,9 +147,12 @@ export const jsonShapes = {
   "explain-passes": explainPassesShape,
   "explain-plan": explainPlanShape,
   "explain-wgsl": explainKernelsShape,
+  bench: benchShape,
+  profile: profileShape,
   diff,
   check,
   "init-weights": initWeights,
+  export: exported,
   doctor,
   schema,
 } as const;

@@ -15,9 +15,12 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   compile: async () => (await import("./compile.js")).compileCommand,
   run: async () => (await import("./run.js")).runCommand,
   explain: async () => (await import("./explain.js")).explainCommand,
+  bench: async () => (await import("./bench.js")).benchCommand,
+  profile: async () => (await import("./profile.js")).profileCommand,
   diff: async () => (await import("./diff.js")).diffCommand,
   check: async () => (await import("./check.js")).checkCommand,
   "init-weights": async () => (await import("./init-weights.js")).initWeightsCommand,
+  export: async () => (await import("./export.js")).exportCommand,
   doctor: async () => (await import("./doctor.js")).doctorCommand,
   schema: async () => (await import("./schema.js")).schemaCommand,
 };

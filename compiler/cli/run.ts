@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { stat } from "node:fs/promises";
-import { dirname, relative, resolve } from "node:path";
+import { lstat, realpath } from "node:fs/promises";
+import { relative, resolve } from "node:path";
 import type { AdapterInfo, Model, Plan, Progress, Tensor } from "../../runtime/codegen.js";
 import { adapterName } from "../../runtime/device.js";
 import { elements } from "../../runtime/tensor.js";
@@ -11,12 +11,14 @@ import { runShape, type RunResult } from "./json-run.js";
 import { jsonOption, parseWhole } from "./options.js";
 import { openInputs, type Inputs } from "./run-inputs.js";
 import { findWeights, importPackage, type AnyOutputs, type ImportedPackage } from "./run-package.js";
+import { expectWritable } from "./write-whole.js";
 
 interface Options {
   readonly input: readonly string[];
   readonly weights?: string;
   readonly top: number;
   readonly output?: string;
+  readonly force?: boolean;
   readonly adapter: "auto" | "gpu" | "software";
   readonly allowExtra?: boolean;
   readonly json?: boolean;
@@ -36,6 +38,7 @@ export function runCommand(cli: Cli): Command {
     .option("-w, --weights <file|url>", "weight file (default: model.safetensors in the package, or the only one there)")
     .addOption(new Option("--top <n>", "how many classes to print").argParser(parseTop).default(5))
     .option("-o, --output <file>", "write logits and taps of all images to a safetensors file")
+    .option("--force", "replace the output file if it is there")
     .addOption(new Option("--adapter <which>", "auto takes a GPU, or else a software adapter and says so").choices(["auto", "gpu", "software"]).default("auto"))
     .option("--allow-extra", "ignore tensors of the weight file that the model does not use")
     .addOption(jsonOption())
@@ -60,8 +63,9 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
   const { plan } = found;
   // Everything that can be wrong is looked at before the model is loaded, which may take long.
   const inputs = await openInputs(options.input, plan, cli.cwd);
-  const output = options.output === undefined ? undefined : await expectWritable(options.output, plan, inputs.count, cli.cwd);
+  const output = options.output === undefined ? undefined : await expectOutput(options.output, plan, inputs.count, cli.cwd);
   const weights = await weightsOf(options, found, cli.cwd);
+  if (output !== undefined) await expectReplaceable(output, weights, options, cli.cwd);
   const notices: string[] = [];
   const onNotice = (notice: string): void => {
     notices.push(notice);
@@ -88,9 +92,11 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
 
 function weightsOf({ weights }: Options, found: ImportedPackage, cwd: string): Promise<string> | string {
   if (weights === undefined) return findWeights(found, cwd);
-  // Two letters at least: C:\weights is a path.
-  return /^[a-z][a-z0-9+.-]+:/i.test(weights) ? weights : resolve(cwd, weights);
+  return isUrl(weights) ? weights : resolve(cwd, weights);
 }
+
+/** Two letters at least: C:\weights is a path. */
+const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(text);
 
 async function load(cli: Cli, found: ImportedPackage, weights: string, { adapter, allowExtra = false }: Options, onNotice: (notice: string) => void): Promise<Model<AnyOutputs>> {
   const line = cli.progress(`Loading ${found.plan.name}`);
@@ -149,14 +155,32 @@ type Kept = ReadonlyMap<string, Float32Array<ArrayBuffer>>;
 
 const keep = (plan: Plan, count: number): Kept => new Map(plan.outputs.map(({ name, shape }) => [name, new Float32Array(count * elements(shape))]));
 
-async function expectWritable(path: string, plan: Plan, count: number, cwd: string): Promise<string> {
-  const file = resolve(cwd, path);
+async function expectOutput(path: string, plan: Plan, count: number, cwd: string): Promise<string> {
   const bytes = plan.outputs.reduce((sum, { shape }) => sum + count * elements(shape) * 4, 0);
   if (bytes > mostOutputBytes) throw new UserError(`--output would hold ${(bytes / 2 ** 30).toFixed(1)} GiB for ${plural(count, "image")}, and ${mostOutputBytes / 2 ** 30} GiB is the most: run fewer at a time`);
-  const [there, folder] = await Promise.all([file, dirname(file)].map((name) => stat(name).catch(() => undefined)));
-  if (folder?.isDirectory() !== true) throw new UserError(`--output ${path}: there is no folder ${relative(cwd, dirname(file))}; make it first`);
-  if (there && !there.isFile()) throw new UserError(`--output ${path} is ${there.isDirectory() ? "a folder" : "not a regular file"}: name a file`);
-  return file;
+  return expectWritable("--output", path, undefined, cwd);
+}
+
+/** Refuses to replace what the run reads, whatever its name or the links to it, and without --force to replace anything. */
+async function expectReplaceable(file: string, weights: string, { input, force }: Options, cwd: string): Promise<void> {
+  const entry = await lstat(file).catch(() => undefined);
+  if (entry === undefined) return;
+  const shown = relative(cwd, file);
+  const real = await realOf(file);
+  if (real === (await realOf(weights))) throw new UserError(`--output ${shown} is the weight file, which the run reads: name another file`);
+  for (const image of input) {
+    if (real === (await realOf(resolve(cwd, image)))) throw new UserError(`--output ${shown} is an input, which the run reads: name another file`);
+  }
+  if (force !== true) throw new UserError(`--output ${shown} is there already: name another file, or replace it with --force`);
+}
+
+/** The file behind links, or the reference itself where there is none: a URL of another machine, a link to nothing. */
+async function realOf(reference: string): Promise<string> {
+  try {
+    return await realpath(/^file:/i.test(reference) ? new URL(reference) : reference);
+  } catch {
+    return reference;
+  }
 }
 
 /** The main output is called `logits`, whatever it is, and every other output `tap.<name>`: so are reference outputs named. */

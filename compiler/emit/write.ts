@@ -195,15 +195,19 @@ async function carry(from: string, to: string): Promise<void> {
   }
 }
 
-/** Makes the folders that are missing, one by one: Node's recursive mkdir never returns where a system refuses to make any, as below /proc. */
-async function makeFolders(folder: string): Promise<string[]> {
+/**
+ * Makes a folder and those above it that are missing, one by one: Node's recursive mkdir never returns where a system refuses to make any, as below /proc.
+ * @returns those it made, the outermost first.
+ * @throws OutputFolderError when a file is in the way; the system's error when it refuses.
+ */
+export async function makeFolders(folder: string): Promise<string[]> {
   const missing: string[] = [];
   for (let at = folder; ; at = dirname(at)) {
     const entry = await stat(at).catch((error: unknown) => {
       if (codeOf(error) === "ENOENT") return undefined;
       throw error;
     });
-    if (entry?.isDirectory() === false) throw new OutputFolderError(`${at} is a file, and the package needs a folder there: choose another with --out`);
+    if (entry?.isDirectory() === false) throw new OutputFolderError(`${at} is a file, and a folder is needed there: choose another`);
     if (entry !== undefined) break;
     missing.unshift(at);
   }

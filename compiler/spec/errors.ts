@@ -25,11 +25,13 @@ export function show(value: unknown): string {
   if (typeof value === "number" || typeof value === "bigint") return String(value);
   if (value === undefined) return "nothing";
   if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
+  const kind = Array.isArray(value) ? "a list" : "an object";
   let text: string;
   try {
-    text = JSON.stringify(value) ?? "an object";
-  } catch {
-    text = "an object";
+    text = JSON.stringify(value) ?? kind;
+  } catch (error) {
+    // JSON.stringify goes down level by level, and thousands of levels exhaust the stack.
+    text = error instanceof RangeError ? `${kind} too deep to show` : kind;
   }
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

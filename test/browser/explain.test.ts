@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { Browser, Page } from "playwright-core";
 import * as assert from "uvu/assert";
 import { explain } from "../../compiler/explain/explain.js";
@@ -77,20 +79,21 @@ else {
       const rows = page.locator("tbody tr[data-kind]:not([hidden])");
       const all = await rows.count();
       await page.fill("#filter", "ATTN qkv");
-      assert.is(await rows.count(), 2, "block 0, and the blocks after it");
+      await eventually(() => rows.count(), 2, "block 0, and the blocks after it");
       await page.fill("#filter", "");
+      await eventually(() => rows.count(), all);
       const norms = await page.locator("tbody tr[data-kind=norm]").count();
       await page.click("button[data-kind=norm]");
-      assert.equal([await rows.count(), await page.getAttribute("button[data-kind=norm]", "aria-pressed")], [all - norms, "false"]);
+      await eventually(async () => [await rows.count(), await page.getAttribute("button[data-kind=norm]", "aria-pressed")], [all - norms, "false"]);
     });
   });
 
   test("a dispatch lights up wherever it is shown, and a kernel's link opens it", async () => {
     await withPage("deep", { width: 1280 }, async (page) => {
       await page.hover("tbody tr[data-dispatch='3']");
-      assert.ok((await page.locator(".lit[data-dispatch='3']").count()) >= 3, "in graph, table and timeline");
+      await eventually(async () => (await page.locator(".lit[data-dispatch='3']").count()) >= 3, true, "in graph, table and timeline");
       await page.click("tbody tr[data-dispatch='3'] a");
-      assert.is(await page.locator("details.kernel[open] pre").count(), 1);
+      await eventually(() => page.locator("details.kernel[open] pre").count(), 1);
     });
   });
 
@@ -102,6 +105,17 @@ else {
   });
 
   test.run();
+}
+
+/** Reads until `expected` comes out. What follows a click, such as an event of the address, reaches the page after the click has returned. */
+async function eventually<T>(read: () => Promise<T>, expected: T, message?: string): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  let value = await read();
+  while (!isDeepStrictEqual(value, expected) && performance.now() < deadline) {
+    await setTimeout(20);
+    value = await read();
+  }
+  assert.equal(value, expected, message);
 }
 
 /** The least contrast between a text and the ground behind it, as WCAG 2 counts it; text on bars and drawings is left out. */

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import * as assert from "uvu/assert";
 import { loadSpec } from "../../compiler/cli/load-spec.js";
 import { jsonShapes } from "../../compiler/cli/json.js";
@@ -41,7 +42,9 @@ test("init writes a spec that compiles and a package.json, and never overwrites"
   const file = await vitc(["init", "mine/my.ts"], { cwd });
   assert.equal([file.code, file.stderr], [1, "error: mine/my.ts is a file; name a folder\n"]);
   const deep = await vitc(["init", "absent/deep"], { cwd });
-  assert.equal([deep.code, deep.stderr], [1, "error: cannot make the folder absent/deep: the folder it would be in does not exist\n"]);
+  assert.equal([deep.code, deep.stdout], [0, "wrote absent/deep/my.ts\nwrote absent/deep/package.json\n"], deep.stderr);
+  const below = await vitc(["init", "mine/my.ts/a/b"], { cwd });
+  assert.equal([below.code, below.stderr], [1, "error: cannot make the folder mine/my.ts/a/b: a part of its path is a file\n"]);
 });
 
 test("check tells fresh, stale and broken packages apart, and how to regenerate them", async () => {
@@ -124,12 +127,15 @@ test("Ctrl-C in the middle of init-weights leaves no file, and the exit code 130
   assert.equal([...snapshot(cwd).keys()], ["large.json"]);
 });
 
+/** Where webgpu is installed. */
+const root = fileURLToPath(new URL("../..", import.meta.url)).replace(/[/\\]$/, "");
+
 test("doctor tells what a run would use, and fails when nothing can run", async () => {
-  const cwd = folderWith({});
+  const cwd = root;
   const { code, stdout } = await vitc(["doctor", "--json"], { cwd });
   const report = jsonShapes.doctor.parse(JSON.parse(stdout));
   assert.is(code, report.usable ? 0 : 1);
-  assert.equal([report.usable, report.webgpu.installed], [report.auto !== null, true]);
+  assert.equal([report.usable, report.webgpu.installed, report.webgpu.folder, report.folder], [report.auto !== null, true, join(root, "node_modules/webgpu"), root]);
   if (report.gpu !== null) assert.equal(report.auto, report.gpu);
 
   // A machine without any driver, as far as this can be played.
@@ -140,6 +146,46 @@ test("doctor tells what a run would use, and fails when nothing can run", async 
   assert.match(bare.stdout, /^a run uses +nothing: no model can run here$/m);
   assert.match(bare.stdout, /VITC_SWIFTSHADER names \/absent/);
   assert.match(bare.stdout, /\n {2}-> Install /);
+});
+
+test("doctor answers for the current folder or a package's, which do not see what is installed with vitc", async () => {
+  const cwd = folderWith({ "mine/readme.txt": "" });
+  await compileHere(cwd, small, "../my.ts", "mine/package");
+  await compileHere(cwd, small, "../my.ts", "mine/shared", { sharedRuntime: true });
+  const ask = async (folder: string, ...args: string[]) => {
+    const { code, stdout } = await vitc(["doctor", ...args, "--json"], { cwd: folder });
+    return { code, report: jsonShapes.doctor.parse(JSON.parse(stdout)) };
+  };
+  for (const { code, report } of [await ask(cwd), await ask(cwd, "mine/package")]) {
+    assert.equal([code, report.usable, report.webgpu, report.auto], [1, false, { installed: false }, null]);
+    const [problem] = report.problems;
+    assert.equal([problem!.fix, problem!.blocking], ["npm install webgpu", true]);
+    assert.ok(problem!.what.includes(report.folder) && problem!.what.includes(join(root, "node_modules/webgpu")), problem!.what);
+  }
+  // Found beside the package, although it is not where the command runs.
+  mkdirSync(join(cwd, "mine/node_modules"));
+  symlinkSync(join(root, "node_modules/webgpu"), join(cwd, "mine/node_modules/webgpu"));
+  const beside = await ask(cwd, "mine/package");
+  assert.equal([beside.report.webgpu.installed, beside.report.folder], [true, join(cwd, "mine/package")]);
+  assert.is((await ask(cwd)).report.webgpu.installed, false);
+  assert.is((await ask(join(cwd, "mine"))).report.webgpu.installed, true);
+
+  const shared = await vitc(["doctor", "mine/shared"], { cwd });
+  assert.equal([shared.code, shared.stdout], [1, ""]);
+  assert.match(shared.stderr, /^error: mine\/shared was compiled with --shared-runtime and finds no vitc/);
+  const none = await vitc(["doctor", "mine"], { cwd });
+  assert.equal([none.code, none.stdout], [1, ""]);
+  assert.match(none.stderr, /^error: mine is not a package of vitc/);
+});
+
+test("a package that was just compiled equals its spec", async () => {
+  const cwd = folderWith({ "my.ts": specText() });
+  await compileHere(cwd, small, "../my.ts", "package");
+  for (const sides of [["package", "my.ts"], ["my.ts", "package"]]) {
+    const { code, stdout } = await vitc(["diff", ...sides], { cwd });
+    assert.is(code, 0);
+    assert.match(stdout, /^small and small have the same plan, [0-9a-f]{16}\n$/);
+  }
 });
 
 test("diff shows what a change of the spec does to a package", async () => {
@@ -169,7 +215,7 @@ test("diff shows what a change of the spec does to a package", async () => {
   writeFileSync(join(cwd, "package/kernels", kernel), readFileSync(join(cwd, "package/kernels", kernel), "utf8").replace("fn main", "// edited\nfn main"));
   writeFileSync(join(cwd, "my.ts"), specText());
   const edited = await vitc(["diff", "package", "my.ts"], { cwd });
-  assert.match(edited.stdout, new RegExp(`kernels with another text: ${kernel.slice(0, -3)}`));
+  assert.match(edited.stdout, new RegExp(`kernels with another text: ${kernel.slice(0, -3)}\\n`));
 });
 
 test.run();

@@ -58,10 +58,25 @@ test("--html writes one whole page, by default under the spec's name", async () 
   assert.is(await explained("--html"), "small.html\n");
   const page = readFileSync(join(cwd, "small.html"), "utf8");
   assert.match(page, /^<!doctype html>[\s\S]*<\/html>\n$/);
-  writeFileSync(join(cwd, "other.html"), "old");
-  await explained("--html", "other.html");
-  assert.is(readFileSync(join(cwd, "other.html"), "utf8"), page);
-  assert.equal(readdirSync(cwd).toSorted(), ["my.ts", "other.html", "small.html"]);
+  assert.equal(readdirSync(cwd).toSorted(), ["my.ts", "small.html"]);
+});
+
+test("--html replaces a page of vitc, and a file of somebody else only with --force", async () => {
+  const page = join(cwd, "page.html");
+  await explained("--html", "page.html");
+  const ours = readFileSync(page, "utf8");
+  // Whatever differs in it, as after a change of the spec.
+  writeFileSync(page, ours.replace("<main>", `<main>${"old ".repeat(50_000)}`));
+  await explained("--html", "page.html");
+  assert.is(readFileSync(page, "utf8"), ours);
+  for (const theirs of ["", "<!doctype html>\n<title>mine</title>\n"]) {
+    writeFileSync(page, theirs);
+    const { code, stdout, stderr } = await vitc(["explain", "my.ts", "--html", "page.html"], { cwd });
+    assert.equal([code, stdout, stderr], [1, "", "error: --html page.html: a file that vitc did not write is there already: name another, or replace it with --force\n"]);
+    assert.is(readFileSync(page, "utf8"), theirs);
+  }
+  assert.is(await explained("--html", "page.html", "--force"), "page.html\n");
+  assert.is(readFileSync(page, "utf8"), ours);
 });
 
 test("mistakes are refused with what would be right", async () => {

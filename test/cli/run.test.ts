@@ -1,6 +1,8 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import * as assert from "uvu/assert";
 import { writeSafetensors } from "../../compiler/checkpoint/safetensors.js";
 import { runShape } from "../../compiler/cli/json-run.js";
@@ -9,7 +11,7 @@ import type { ViTSpec } from "../../compiler/spec/types.js";
 import { findSoftwareAdapter } from "../../runtime/node.js";
 import { fixturePath, noteFixture, readTensors, reference, worstError, type Fixture } from "../tools/fixtures.js";
 import { skipAll, suite } from "../tools/suite.js";
-import { folderWith, small, vitc } from "./vitc.js";
+import { folderWith, small, snapshot, vitc } from "./vitc.js";
 
 /** Packages look for webgpu and for the software adapter from here, as they would in a project that has installed them. */
 const cwd = fileURLToPath(new URL("../..", import.meta.url));
@@ -83,6 +85,46 @@ refusals("inputs that do not fit are refused before the model is loaded", async 
     refused([folder, "--input", photo, "--top", "0"], "at least 1"),
     refused([folder], "--input"),
   ]);
+});
+
+refusals("an image file is a photograph: a drawing is refused, whatever its name", async () => {
+  const folder = await packageOf(small);
+  const drawing = join(newFolder(), "drawing.png");
+  writeFileSync(drawing, '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32"><rect width="32" height="32" fill="red"/></svg>');
+  await refused([folder, "--input", drawing], "drawing.png is SVG; an image file must be JPEG, PNG, WebP, GIF, TIFF or AVIF");
+});
+
+refusals("--output never replaces what the run reads, and nothing else unless it is told to", async () => {
+  const folder = await packageOf(small);
+  const weights = join(folder, "model.safetensors");
+  const photo = join(folder, "cat.png");
+  const other = join(folder, "logits.safetensors");
+  const link = join(folder, "link.safetensors");
+  writeFileSync(weights, "weights");
+  copyFileSync(fixturePath("vit-cifar10/photos/cat-00.png"), photo);
+  writeFileSync(other, "results of yesterday");
+  symlinkSync(weights, link);
+  const before = snapshot(folder);
+  const run = [folder, "--input", photo];
+  await Promise.all([
+    refused([...run, "--output", other], "logits.safetensors is there already: name another file, or replace it with --force"),
+    refused([...run, "--output", weights], "model.safetensors is the weight file, which the run reads"),
+    refused([...run, "--output", weights, "--force"], "model.safetensors is the weight file"),
+  ]);
+  await Promise.all([
+    refused([...run, "--output", link, "--force"], "link.safetensors is the weight file"),
+    refused([...run, "--weights", pathToFileURL(weights).href, "--output", weights, "--force"], "model.safetensors is the weight file"),
+    refused([...run, "--output", photo, "--force"], "cat.png is an input, which the run reads"),
+  ]);
+  assert.equal(snapshot(folder), before);
+});
+
+refusals("a package's load names the adapters that it takes", async () => {
+  const { spec, weightsPath: weights } = noteFixture("gray");
+  const folder = await packageOf(spec);
+  const code = `import(${JSON.stringify(pathToFileURL(join(folder, "index.js")).href)}).then(({ load }) => load({ weights: ${JSON.stringify(weights)}, adapter: "bogus" })).catch((error) => console.log(error.message))`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", code], { cwd });
+  assert.is(stdout, 'adapter is "bogus"; allowed are "auto", "gpu" and "software"\n');
 });
 
 refusals.run();
@@ -169,7 +211,17 @@ else {
     const input = ["--input", fixture.ioPath, ...software];
     await refused([folder, ...input, "--weights", cut], "cut.safetensors");
     await refused([folder, ...input, "--weights", noteFixture("hybrid").weightsPath], /\d+ problems/, "patch_embed.proj.weight");
-    await refused([folder, ...input, "--weights", extra], "teacher.weight");
+    await refused([folder, ...input, "--weights", extra], "teacher.weight", "--allow-extra");
+    const short = join(folder, "short.safetensors");
+    const bytes = readFileSync(fixture.weightsPath).subarray(0, 5000);
+    bytes.writeBigUInt64LE(5000n);
+    writeFileSync(short, bytes);
+    await refused([folder, ...input, "--weights", short], "the header claims 5000 bytes, 4992 follow the 8 that say so");
+    const output = join(folder, "out.safetensors");
+    writeFileSync(output, "of yesterday");
+    const replaced = await vitc(["run", folder, ...input, "--weights", fixture.weightsPath, "--output", output, "--force"], { cwd });
+    assert.is(replaced.code, 0, replaced.stderr);
+    assert.ok(readTensors(output).has("logits"));
     const allowed = await vitc(["run", folder, ...input, "--weights", extra, "--allow-extra"], { cwd });
     assert.is(allowed.code, 0, allowed.stderr);
     assert.match(allowed.stderr, /ignored 1 tensor.*teacher\.weight/);

@@ -7,7 +7,7 @@ import { randomInput, randomWeights } from "../../compiler/measure/random-weight
 import { recordDispatches } from "../../compiler/measure/replay.js";
 import { generator, median, medianRatio, quantile, summarize } from "../../compiler/measure/statistics.js";
 import { plannedBytes } from "../../compiler/measure/subject.js";
-import { chromeTrace } from "../../compiler/measure/trace.js";
+import { chromeTrace, traceBeginning } from "../../compiler/measure/trace.js";
 import { compareTimes } from "../../compiler/measure/verdict.js";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
@@ -186,7 +186,9 @@ test("rows of a profile are medians over replays, and add up", () => {
   assert.equal(kinds.map(({ kind, dispatches: count, microseconds: time }) => [kind, count, time]), [["convolution", 1, 200], ["norm", 1, 160], ["matmul", 1, 40]]);
   assert.equal(timeline, replays[2]!.slice(0, 3));
 
-  const trace = JSON.parse(chromeTrace("m", { adapter: { vendor: "", architecture: "", device: "", description: "cpu", software: true, null: false }, batch: 1, clock: "timestamps", replays: 3, peaks, emptyMicroseconds, microseconds, wholeRun: summarize([1]), dispatches, kinds, timeline }, "cpu")) as { traceEvents: { name: string; ph: string; ts?: number; dur?: number }[] };
+  const text = chromeTrace("m", { adapter: { vendor: "", architecture: "", device: "", description: "cpu", software: true, null: false }, batch: 1, clock: "timestamps", replays: 3, peaks, emptyMicroseconds, microseconds, wholeRun: summarize([1]), dispatches, kinds, timeline }, "cpu");
+  assert.ok(text.startsWith(traceBeginning));
+  const trace = JSON.parse(text) as { traceEvents: { name: string; ph: string; ts?: number; dur?: number }[] };
   const slices = trace.traceEvents.filter(({ ph }) => ph === "X");
   assert.equal(slices.map(({ name, ts, dur }) => [name, ts, dur]), [["blocks.0", 200, 240], ["patch_embed", 0, 200], ["blocks.0.norm1", 200, 160], ["blocks.0.attn.qkv", 400, 40]]);
 });

@@ -1,0 +1,141 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as assert from "uvu/assert";
+import { benchShape, profileShape, type BenchReport } from "../../compiler/cli/json-bench.js";
+import { compile } from "../../compiler/compile.js";
+import { findSoftwareAdapter } from "../../runtime/node.js";
+import { skipAll, suite } from "../tools/suite.js";
+import { folderWith, small, vitc } from "./vitc.js";
+
+/** Packages look for webgpu and for the software adapter from here, as they would in a project that has installed them. */
+const cwd = fileURLToPath(new URL("../..", import.meta.url));
+
+const root = folderWith({});
+const spec = { ...small, depth: 1, batch: [1, 2] };
+
+async function packageOf(name: string, batch: readonly number[]): Promise<string> {
+  const folder = join(root, name);
+  for (const [path, text] of (await compile({ ...spec, batch: [...batch] }, { typecheck: false })).files) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+  }
+  return folder;
+}
+
+/** Two batch sizes, and one where they do not matter: building pipelines takes most of the time on a software adapter. */
+const folder = await packageOf("two", [1, 2]);
+const single = await packageOf("one", [1]);
+
+const refusals = suite("vitc bench and profile, refusals");
+
+async function refused(args: readonly string[], sentence: RegExp): Promise<void> {
+  const { code, stdout, stderr } = await vitc(args, { cwd });
+  assert.equal([args, code, stdout], [args, 1, ""], stderr);
+  assert.match(stderr, sentence);
+  assert.not.match(stderr, /\n\s+at /);
+}
+
+refusals("what cannot be measured is refused before anything is", async () => {
+  writeFileSync(join(root, "bad.json"), "{}");
+  const [bad, absent] = [join(root, "bad.json"), join(root, "absent.json")];
+  await Promise.all([
+    refused(["bench", folder, "--dtype", "f16"], /compute in f32 alone/),
+    refused(["bench", folder, "--batch", "1,3"], /--batch 3: .* was compiled for batches 1, 2; .*vitc compile SPEC --batch 1,2,3/),
+    refused(["bench", folder, "--baseline", absent], /cannot be read .*vitc bench PACKAGE --json > /),
+    refused(["bench", folder, "--baseline", bad], /not what this version's/),
+  ]);
+  await Promise.all([
+    refused(["bench", folder, "--runs", "0"], /from 1 to 100000/),
+    refused(["bench", folder, "--fail-over", "ten"], /as 10% or 0\.1/),
+    refused(["profile", folder, "--trace", "my.ts"], /must end in \.json/),
+    refused(["profile", join(root, "none")], /there is no folder/),
+  ]);
+});
+
+refusals.run();
+
+const found = await findSoftwareAdapter();
+if ("reason" in found) skipAll("vitc bench and profile", found.reason);
+else {
+  const test = suite("vitc bench and profile");
+  const software = ["--adapter", "software"];
+  const before = join(root, "before.json");
+
+  /** The baseline with every sample changed, and perhaps another adapter. */
+  const changed = (report: BenchReport, factor: number, adapter = report.adapter.name): string => {
+    const file = join(root, `changed-${factor}.json`);
+    writeFileSync(file, JSON.stringify({ ...report, adapter: { ...report.adapter, name: adapter }, cases: report.cases.filter(({ batch }) => batch === 1).map((each) => ({ ...each, samples: each.samples.map((sample) => sample * factor) })) }));
+    return file;
+  };
+
+  test("bench tells load times, run times, memory and peaks, which fit each other", async () => {
+    const { code, stdout, stderr } = await vitc(["bench", folder, "--runs", "8", "--json", ...software], { cwd });
+    assert.is(code, 0, stderr);
+    const report = benchShape.parse(JSON.parse(stdout));
+    writeFileSync(before, stdout);
+    assert.equal(report.cases.map(({ name, batch, dtype, samples }) => [name, batch, dtype, samples.length]), [[spec.name, 1, "f32", 8], [spec.name, 2, "f32", 8]]);
+    for (const { batch, samples, milliseconds: { min, p50, p95 }, imagesPerSecond, flops, flopRate, computeShare } of report.cases) {
+      assert.ok(min === Math.min(...samples) && min > 0 && min <= p50 && p50 <= p95);
+      assert.ok(Math.abs(imagesPerSecond - (1000 * batch) / p50) < 1e-6 * imagesPerSecond);
+      assert.ok(Math.abs(flopRate - (1000 * flops) / p50) < 1e-6 * flopRate);
+      assert.ok(Math.abs(computeShare - flopRate / report.peaks.compute.rate) < 1e-6);
+    }
+    assert.ok(Math.abs(report.cases[1]!.flops / report.cases[0]!.flops - 2) < 0.01);
+    // A dispatch takes from microseconds to milliseconds, and a CPU does from a hundredth to ten thousand GFLOP/s.
+    assert.ok(report.peaks.compute.rate > 1e7 && report.peaks.compute.rate < 1e13, String(report.peaks.compute.rate));
+    const [load] = report.loads;
+    const { device, pipelines, weights, firstRun, total } = load!.milliseconds;
+    assert.ok([device, pipelines, weights].every((time) => time > 0) && firstRun.length === 2);
+    assert.ok(Math.abs(total - device - pipelines - weights - firstRun[0]!) < 1e-6);
+    assert.is(load!.allocatedBytes, load!.plannedBytes);
+    assert.match(report.notices.join(), /weights are random/);
+    assert.match(report.notices.join(), /software adapter/);
+    assert.is(report.comparison, null);
+  });
+
+  test("bench compares with a baseline: exit code 1 for what became slower, and only for that", async () => {
+    const report = benchShape.parse(JSON.parse(readFileSync(before, "utf8")));
+    const [fast, slow, elsewhere] = [changed(report, 0.05), changed(report, 20), changed(report, 1, "another GPU")];
+    const run = (measured: string, baseline: string) => vitc(["bench", measured, "--runs", "6", "--baseline", baseline, ...software], { cwd });
+    // Twenty times is far beyond what two of them at once do to each other.
+    const [slower, faster] = await Promise.all([run(folder, fast), run(single, slow), refused(["bench", folder, "--baseline", elsewhere, ...software], /measured on another GPU, and this is .*SwiftShader/)]);
+    assert.is(slower.code, 1, slower.stderr);
+    assert.match(slower.stdout, /batch 1: SLOWER, \+\d+.* %.*more than the 10 % allowed\n {2}.*batch 2: new, the baseline has no such case/);
+    assert.match(slower.stdout, /package +batch +runs +p50/);
+    assert.equal([faster.code, /batch 1: faster, -/.test(faster.stdout)], [0, true], faster.stdout + faster.stderr);
+  });
+
+  test("profile has a row for each dispatch of the plan, a trace and a page", async () => {
+    const [trace, page] = [join(root, "trace.json"), join(root, "page.html")];
+    const { code, stdout, stderr } = await vitc(["profile", single, "--runs", "4", "--trace", trace, "--html", page, "--json", ...software], { cwd });
+    assert.is(code, 0, stderr);
+    const report = profileShape.parse(JSON.parse(stdout));
+    const { plan } = (await import(join(single, "plan.js"))) as { plan: { programs: { infer: readonly { batch: number; dispatches: readonly { label: string; flops: number }[] }[] } } };
+    const planned = plan.programs.infer.find(({ batch }) => batch === 1)!.dispatches;
+    assert.equal(report.dispatches.map(({ label, flops }) => [label, flops]), planned.map(({ label, flops }) => [label, flops]));
+    assert.equal([report.batch, report.replays, report.clock], [1, 4, "timestamps"]);
+    assert.ok(report.dispatches.every(({ microseconds, beginMicroseconds, endMicroseconds }) => microseconds > 0 && endMicroseconds >= beginMicroseconds));
+    assert.ok(report.dispatches.some(({ microseconds }) => microseconds % 65.536 !== 0), "timestamps are not rounded");
+    const sum = report.kinds.reduce((total, { share }) => total + share, 0);
+    assert.ok(Math.abs(sum - 1) < 1e-9, String(sum));
+    const { traceEvents } = JSON.parse(readFileSync(trace, "utf8")) as { traceEvents: readonly { name: string; ph: string; cat?: string }[] };
+    assert.equal(traceEvents.filter(({ ph, cat }) => ph === "X" && cat !== "block").map(({ name }) => name), planned.map(({ label }) => label));
+    const html = readFileSync(page, "utf8");
+    for (const { label } of planned) assert.ok(html.includes(label), label);
+    assert.not.match(html, /https?:\/\//);
+    assert.match(stderr, /wrote .*trace\.json\nwrote .*page\.html/);
+    const [spec, notes] = [join(root, "spec.json"), join(root, "notes.html")];
+    for (const file of [spec, notes]) writeFileSync(file, "{}");
+    await Promise.all([refused(["profile", folder, "--trace", spec], /spec\.json: a file that is no trace of vitc is there already.*--force/), refused(["profile", folder, "--html", notes], /notes\.html: a file that vitc did not write.*--force/)]);
+  });
+
+  test("profile without timestamps says what its clock is, and --top shows the slowest", async () => {
+    const { code, stdout, stderr } = await vitc(["profile", single, "--clock", "wall", "--runs", "3", "--top", "2", ...software], { cwd });
+    assert.is(code, 0, stderr);
+    assert.match(stderr, /Times are the wall clock's/);
+    assert.match(stdout, /wall clock.*\n\ndispatch +kind +time.*\n\S+ .*\n\S+ .*\n\.\.\. and \d+ faster\n\nkind +dispatches/);
+  });
+
+  test.run();
+}
