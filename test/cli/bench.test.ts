@@ -96,9 +96,9 @@ else {
 
   test("bench compares with a baseline: exit code 1 for what became slower, and only for that", async () => {
     const report = benchShape.parse(JSON.parse(readFileSync(before, "utf8")));
-    const [fast, slow, elsewhere] = [changed(report, 0.05), changed(report, 20), changed(report, 1, "another GPU")];
+    const [fast, slow, elsewhere] = [changed(report, 0.001), changed(report, 1000), changed(report, 1, "another GPU")];
     const run = (measured: string, baseline: string) => vitc(["bench", measured, "--runs", "6", "--baseline", baseline, ...software], { cwd });
-    // Twenty times is far beyond what two of them at once do to each other.
+    // A thousand times is far beyond what anything else on the machine does to them.
     const [slower, faster] = await Promise.all([run(folder, fast), run(single, slow), refused(["bench", folder, "--baseline", elsewhere, ...software], /measured on another GPU, and this is .*SwiftShader/)]);
     assert.is(slower.code, 1, slower.stderr);
     assert.match(slower.stdout, /batch 1: SLOWER, \+\d+.* %.*more than the 10 % allowed\n {2}.*batch 2: new, the baseline has no such case/);
