@@ -8,6 +8,7 @@ import * as assert from "uvu/assert";
 import { AdapterError } from "../../runtime/errors.js";
 import { findSoftwareAdapter, requestDevice, type DeviceOptions } from "../../runtime/node.js";
 import { unpack } from "../../runtime/node-software.js";
+import { softwareReason } from "../tools/adapter.js";
 import { skipAll, suite } from "../tools/suite.js";
 
 const test = suite("Node's devices");
@@ -85,6 +86,15 @@ else {
     assert.equal(await double(device, [1, 2.5, -3, 1e10]), [2, 5, -6, 2e10]);
     device.destroy();
     assert.equal({ variables: JSON.stringify(process.env), globals: Object.getOwnPropertyNames(globalThis).join() }, before);
+  });
+
+  software("is the one that the tests were told to run on, and another is refused", async () => {
+    assert.is(await softwareReason(), undefined);
+    const here = process.env["VITC_TEST_ADAPTER"] ?? "swiftshader";
+    const another = here === "lavapipe" ? "swiftshader" : "lavapipe";
+    const refused = (name: string): Promise<string> => withVariable("VITC_TEST_ADAPTER", name, () => softwareReason().then(String, String));
+    assert.match(await refused(another), `to run on ${another}, and the software adapter here is`);
+    assert.match(await refused("cuda"), 'VITC_TEST_ADAPTER is "cuda"; allowed are swiftshader and lavapipe');
   });
 
   software("auto finds an adapter wherever there is a software one, and gpu never takes it", async () => {
