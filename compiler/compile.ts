@@ -1,13 +1,19 @@
+import type { Tuned } from "../runtime/plan.js";
 import { emit, type EmitOptions, type PackageFiles } from "./emit/emit.js";
 import { makePlan, type CompiledPlan } from "./plan/plan.js";
 import { resolve, type ResolvedSpec } from "./spec/resolve.js";
 
-/** How to compile; `batch` is compiled for instead of the spec's batch sizes. */
-export type CompileOptions = EmitOptions;
+/** How to compile; `batch` and `dtype` are compiled for instead of the spec's. */
+export interface CompileOptions extends EmitOptions {
+  /** Measured choices to ship, as `vitc tune` writes them. */
+  readonly tuned?: readonly Tuned[] | undefined;
+}
 
-/** A compiled package: its files, and everything that was known on the way. */
+/** A compiled package: its files, and everything that was known on the way, of its first dtype and of all. */
 export interface Package extends CompiledPlan {
   readonly spec: ResolvedSpec;
+  /** One for each dtype of the spec, in its order. */
+  readonly variants: readonly [CompiledPlan, ...CompiledPlan[]];
   readonly files: PackageFiles;
 }
 
@@ -16,17 +22,25 @@ export interface Package extends CompiledPlan {
  *
  *   spec -> resolved spec       defaults, geometry, rules        spec/
  *        -> graph -> passes     the model, then its fusions      ir/, passes/
- *        -> kernels -> plan     WGSL, memory, weight recipe      kernels/, plan/
+ *        -> kernels -> plan     WGSL, memory, weight recipe      kernels/, target/, plan/
  *        -> files               TypeScript, JavaScript, types    emit/
  *
  * @throws SpecError if the spec cannot be compiled.
  */
 export async function compile(input: unknown, options: CompileOptions = {}): Promise<Package> {
-  const spec = resolve(withBatch(input, options.batch));
-  const compiled = makePlan(spec);
-  const files = await emit(spec, compiled, options);
-  return { spec, ...compiled, files };
+  const spec = resolve(overridden(input, options));
+  const variants = planVariants(spec, options.tuned);
+  const files = await emit(spec, variants, options);
+  return { spec, ...variants[0], variants, files };
 }
 
-const withBatch = (input: unknown, batch: CompileOptions["batch"]): unknown =>
-  batch === undefined || typeof input !== "object" || input === null ? input : { ...input, batch };
+/** A plan for each dtype of the spec. */
+export function planVariants(spec: ResolvedSpec, tuned?: readonly Tuned[]): readonly [CompiledPlan, ...CompiledPlan[]] {
+  const [first, ...rest] = spec.dtype.map((dtype) => makePlan(spec, { dtype, tuned }));
+  return [first!, ...rest];
+}
+
+function overridden(input: unknown, { batch, dtype }: CompileOptions): unknown {
+  if (typeof input !== "object" || input === null) return input;
+  return { ...input, ...(batch !== undefined && { batch }), ...(dtype !== undefined && { dtype }) };
+}

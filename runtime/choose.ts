@@ -1,4 +1,5 @@
-import type { Profile } from "./plan.js";
+import type { AdapterInfo } from "./device.js";
+import type { Choice, Dispatch, Kernel, Launch, Plan, Profile, Routine, Tuned } from "./plan.js";
 
 /** What a dispatch costs besides its arithmetic, in the FLOPs that a mid-range GPU does meanwhile (about 5 microseconds at 2 TFLOP/s). */
 const dispatchFlops = 1e7;
@@ -28,4 +29,75 @@ export function chooseProfiles(profiles: readonly Profile[], count: number): rea
     rest -= profile!.batch;
   }
   return chosen.sort((a, b) => b.batch - a.batch);
+}
+
+/** How a routine is done on a device, and who says so. */
+export interface Chosen {
+  readonly choice: Choice;
+  /** `only`: nothing else runs here. `tuned`: it was measured to be best on this adapter. `cost`: the cost model expects it to be. */
+  readonly by: "only" | "tuned" | "cost";
+}
+
+/** What choices are made for. */
+export interface ChooseOptions {
+  readonly adapter: AdapterInfo;
+  /** Features of the device. */
+  readonly features: ReadonlySet<string>;
+  /** Measured tables, the first that fits the adapter counts. Default: the plan's. */
+  readonly tuned?: readonly Tuned[] | undefined;
+}
+
+/** A choice for every routine of a plan: a measured one where there is one for this adapter, else the cheapest by cost. */
+export function chooseRoutines(plan: Plan, options: ChooseOptions): ReadonlyMap<string, Chosen> {
+  const kernels = new Map(plan.kernels.map((kernel) => [kernel.id, kernel]));
+  const target = plan.targets.indexOf(targetOf(options.adapter));
+  const key = adapterKey(options.adapter);
+  const table = [...(options.tuned ?? []), ...plan.tuned].find(({ adapter }) => adapter === key)?.choices ?? {};
+  return new Map(plan.routines.map((routine) => [routine.id, chooseRoutine(routine, { usable: usableChoices(routine, kernels, options), target, wanted: table[routine.id] })]));
+}
+
+/** The choices of a routine that a device can run. The first of a routine always is one. */
+export function usableChoices(routine: Routine, kernels: ReadonlyMap<string, Kernel>, options: ChooseOptions): readonly Choice[] {
+  return routine.choices.filter(({ launches }) => launches.every(({ kernel }) => runsOn(kernels.get(kernel)!, options)));
+}
+
+function chooseRoutine(routine: Routine, { usable, target, wanted }: { readonly usable: readonly Choice[]; readonly target: number; readonly wanted: string | undefined }): Chosen {
+  const first = usable[0] ?? routine.choices[0]!;
+  if (usable.length <= 1) return { choice: first, by: "only" };
+  const measured = usable.find(({ name }) => name === wanted);
+  if (measured) return { choice: measured, by: "tuned" };
+  const cost = ({ costs }: Choice): number => costs[target] ?? 0;
+  return { choice: usable.reduce((a, b) => (cost(b) < cost(a) ? b : a)), by: "cost" };
+}
+
+function runsOn({ features = [], subgroupSize, matrix }: Kernel, { adapter, features: granted }: ChooseOptions): boolean {
+  if (!features.every((feature) => granted.has(feature))) return false;
+  if (subgroupSize !== undefined && adapter.subgroupSize !== subgroupSize) return false;
+  return matrix === undefined || (adapter.matrices ?? []).some((shape) => shape.every((size, axis) => size === matrix[axis]));
+}
+
+/** The kind of an adapter, in the names of the compiler's targets. */
+export function targetOf({ software, subgroupSize, vendor, architecture }: AdapterInfo): string {
+  if (software) return subgroupSize === 8 ? "cpu8" : "cpu4";
+  // Cores are not told. NVIDIA and AMD build large GPUs first of all, the others build them into processors.
+  const large = /nvidia/i.test(vendor) || (/amd/i.test(vendor) && /rdna|cdna/i.test(architecture));
+  return large ? "large-gpu" : "gpu";
+}
+
+/** Names an adapter in tuning tables: what tells drivers and devices of different speed apart, as far as they tell. */
+export const adapterKey = ({ vendor, architecture, device, description }: AdapterInfo): string => [vendor, architecture, device, description].join("|");
+
+/** A launch of a run, with the dispatch that it is of. `last`: it is the one that writes the dispatch's output. */
+export interface PlannedLaunch {
+  readonly dispatch: Dispatch;
+  readonly launch: Launch;
+  readonly last: boolean;
+}
+
+/** The launches of a run in order. */
+export function launchesOf({ dispatches }: Profile, chosen: ReadonlyMap<string, Chosen>): readonly PlannedLaunch[] {
+  return dispatches.flatMap((dispatch) => {
+    const { launches } = chosen.get(dispatch.routine)!.choice;
+    return launches.map((launch, i) => ({ dispatch, launch, last: i === launches.length - 1 }));
+  });
 }

@@ -22,6 +22,10 @@ export interface DeviceOptions {
   readonly requiredLimits?: Readonly<Record<string, number>> | undefined;
   /** WebGPU feature names, for example `shader-f16` or `timestamp-query`. */
   readonly requiredFeatures?: readonly string[] | undefined;
+  /** Features that the device gets if the adapter has them. */
+  readonly optionalFeatures?: readonly string[] | undefined;
+  /** Have the driver check every index of a shader. Only Node can do without (Dawn's `disable_robustness`). Default: true. */
+  readonly robust?: boolean | undefined;
   /** Dawn's own flags, for example `enable-dawn-features=dump_shaders`. Node only. */
   readonly flags?: readonly string[] | undefined;
 }
@@ -36,6 +40,10 @@ export interface AdapterInfo {
   readonly software: boolean;
   /** Nothing runs at all: whoever computes on this device must refuse. */
   readonly null: boolean;
+  /** Invocations of a subgroup, where the adapter says that it is always the same. */
+  readonly subgroupSize?: number;
+  /** Shapes [m, n, k] of the subgroup matrices of f16 that are added up in f32. */
+  readonly matrices?: readonly (readonly [m: number, n: number, k: number])[];
   /** One sentence a user should see, when there is something to say. */
   readonly notice?: string;
 }
@@ -53,6 +61,10 @@ export interface RawAdapterInfo {
   readonly device?: string;
   readonly description?: string;
   readonly isFallbackAdapter?: boolean;
+  readonly subgroupMinSize?: number;
+  readonly subgroupMaxSize?: number;
+  /** Experimental, and listed only where the feature is there. */
+  readonly subgroupMatrixConfigs?: Iterable<{ readonly M: number; readonly N: number; readonly K: number; readonly componentType: string; readonly resultComponentType: string }>;
 }
 
 // Drivers that emulate a GPU on the CPU. llvmpipe (lavapipe) does not always call itself a fallback adapter.
@@ -64,7 +76,13 @@ export function describeAdapter(info: RawAdapterInfo = {}): AdapterInfo {
   // Dawn's null backend does not say that it is a fallback adapter; this name is its only mark.
   const isNull = device === "null-backend";
   const software = !isNull && (info.isFallbackAdapter === true || softwareNames.test(`${architecture} ${device} ${description}`));
-  const described: AdapterInfo = { vendor, architecture, device, description, software, null: isNull };
+  const { subgroupMinSize: least, subgroupMaxSize: most } = info;
+  const matrices = [...(info.subgroupMatrixConfigs ?? [])].filter((config) => config.componentType === "f16" && config.resultComponentType === "f32").map(({ M, N, K }) => [M, N, K] as const);
+  const described: AdapterInfo = {
+    ...{ vendor, architecture, device, description, software, null: isNull },
+    ...(most !== undefined && most > 0 && least === most && { subgroupSize: most }),
+    ...(matrices.length > 0 && { matrices }),
+  };
   if (isNull) return { ...described, notice: "This is Dawn's null backend: it validates WGSL and executes nothing." };
   if (!software) return described;
   return { ...described, notice: `This is a software adapter (${adapterName(described)}), where a CPU runtime such as onnxruntime's CPU provider would be faster.` };
@@ -97,7 +115,7 @@ export async function openDevice(adapter: GPUAdapter, options: DeviceOptions): P
     throw new AdapterError(`${name} lacks ${missing.join(", ")}; it has ${[...adapter.features].toSorted().join(", ") || "no optional feature"}`);
   }
   // Nothing is missing, so this only tells the compiler that each name is a feature's.
-  const requiredFeatures = wanted.filter((feature): feature is GPUFeatureName => adapter.features.has(feature));
+  const requiredFeatures = [...wanted, ...(options.optionalFeatures ?? [])].filter((feature): feature is GPUFeatureName => adapter.features.has(feature));
   try {
     return await adapter.requestDevice({ label: "vitc", requiredLimits: { ...limits }, requiredFeatures });
   } catch (cause) {

@@ -123,7 +123,10 @@ export function preprocess(
     throw new InputError(`an image fills ${channels * plane} floats from ${offset} on, and the target holds ${into.length}`);
   }
   const source = readAs(image, channels);
-  const { interpolation, mean, std } = spec.preprocess;
+  const { interpolation } = spec.preprocess;
+  // A model that normalises by itself takes pixel / 255.
+  const inside = spec.preprocess.normalize === "inside";
+  const { mean, std } = inside ? { mean: spec.preprocess.mean.map(() => 0), std: spec.preprocess.std.map(() => 1) } : spec.preprocess;
   const resized = resizedSize(source, spec.preprocess, height, width);
   const window = cropCentre(resized, height, width);
   const pixels = resizeWindow(source, resized.width, resized.height, window, interpolation);

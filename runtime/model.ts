@@ -1,14 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { chooseProfiles } from "./choose.js";
-import { describeAdapter, requestBrowserDevice, type AdapterChoice, type AdapterInfo, type DeviceOptions, type OpenedDevice } from "./device.js";
+import { adapterKey, chooseProfiles, chooseRoutines, type Chosen } from "./choose.js";
+import { adapterName, describeAdapter, messageOf, requestBrowserDevice, type AdapterChoice, type AdapterInfo, type DeviceOptions, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js";
-import type { Plan, WeightRecipe } from "./plan.js";
+import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
 import { Session } from "./session.js";
 import { elements, toBatch, withShape, type ModelInput, type Tensor } from "./tensor.js";
 import { openWeights, uploadWeights, type OpenedWeights, type WeightsInput, type WeightsSource } from "./weights.js";
 
 /** What generated code and this runtime must agree on. Raised when the plan, the recipe or `loadModel` change their meaning. */
-export const abi = 1;
+export const abi = 2;
 
 /** How far loading has come. `weights` counts bytes of the file, `pipelines` counts kernels. */
 export interface Progress {
@@ -24,6 +24,21 @@ export interface LoadOptions {
   readonly device?: GPUDevice;
   /** Which adapter to request: `auto` (default) takes a GPU, or else a software adapter and says so. */
   readonly adapter?: Exclude<AdapterChoice, "null">;
+  /**
+   * How matrices are stored. `auto` (default): the first dtype that the package was compiled for and the adapter can run; if that is not the
+   * package's first, a notice says so.
+   */
+  readonly dtype?: "auto" | DType;
+  /**
+   * Whether the driver checks every index of a kernel. The kernels' indices are proved to be in bounds, so in Node (Dawn) the checks are left
+   * out by default, which is faster; browsers always check. Has no effect on a device of yours.
+   */
+  readonly robust?: boolean;
+  /**
+   * Measured choices of kernels, as `vitc tune` writes them. They go before those that it left on this machine (Node), and these before the
+   * package's own.
+   */
+  readonly tuned?: readonly Tuned[];
   /** Ignore tensors of the file that the model does not use, instead of refusing the file. Default: false. */
   readonly allowExtra?: boolean;
   readonly onProgress?: (progress: Progress) => void;
@@ -36,15 +51,23 @@ export interface LoadOptions {
 export interface Platform {
   requestDevice(options: DeviceOptions): Promise<OpenedDevice>;
   fromPath(path: string | URL): Promise<WeightsSource>;
+  /** What was measured on this machine for the plan with a fingerprint. Whatever it throws costs no load. */
+  tuned?(fingerprint: string): Promise<readonly Tuned[]>;
+}
+
+/** A model compiled for one dtype. */
+export interface Variant {
+  readonly plan: Plan;
+  /** WGSL by kernel id. */
+  readonly kernels: Readonly<Record<string, string>>;
+  readonly recipe: WeightRecipe;
 }
 
 /** What a generated package hands over. */
 export interface ModelDefinition {
   readonly abi: number;
-  readonly plan: Plan;
-  /** WGSL by kernel id. */
-  readonly kernels: Readonly<Record<string, string>>;
-  readonly recipe: WeightRecipe;
+  /** In the order of preference; all have the same inputs, outputs and weight file. */
+  readonly variants: readonly [Variant, ...Variant[]];
   /** The command that made the package, for messages. */
   readonly command: string;
   /** Loads the Node side; called in Node only. */
@@ -62,15 +85,48 @@ export class Model<Outputs extends object> {
   private disposed = false;
 
   private constructor(
-    definition: ModelDefinition,
+    variant: Variant,
     private readonly session: Session,
+    private chosen: ReadonlyMap<string, Chosen>,
     private readonly opened: OpenedDevice,
     private readonly ownsDevice: boolean,
     private readonly watch: DeviceWatch,
     /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
     readonly ignored: readonly string[],
   ) {
-    this.plan = definition.plan;
+    this.plan = variant.plan;
+  }
+
+  /** How matrices are stored. */
+  get dtype(): DType {
+    return this.plan.dtype;
+  }
+
+  /** How each routine of the plan is done on this adapter, and what decided it, by the routine's id. */
+  get routines(): ReadonlyMap<string, Chosen> {
+    return this.chosen;
+  }
+
+  /**
+   * Does routines in other ways, given by name; the others as load would choose them. Results stay the same up to rounding. Waits for the
+   * runs before it.
+   * @throws VitcError (input) for a routine or choice that the plan does not have or that this adapter cannot run.
+   */
+  async choose(choices: Readonly<Record<string, string>>): Promise<void> {
+    this.checkUsable();
+    const { device, adapter } = this.opened;
+    const chosen = new Map(chooseRoutines(this.plan, { adapter, features: device.features, tuned: [{ adapter: adapterKey(adapter), choices }] }));
+    for (const [id, name] of Object.entries(choices)) {
+      const found = chosen.get(id);
+      if (found === undefined) throw new VitcError("input", `${this.plan.name} has no routine ${id}`);
+      if (found.choice.name !== name) throw new VitcError("input", `${id} cannot be done by ${name} on ${adapterName(adapter)}: its choices are ${this.plan.routines.find((routine) => routine.id === id)!.choices.map((choice) => choice.name).join(", ")}`);
+    }
+    const result = this.queue.then(async () => {
+      await this.session.choose(chosen);
+      this.chosen = chosen;
+    });
+    this.queue = result.catch(() => undefined);
+    return result;
   }
 
   /** The adapter that the model runs on. */
@@ -145,26 +201,30 @@ export class Model<Outputs extends object> {
 
   /** Used by generated packages; see their `load`. */
   static async load<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
-    const { plan, recipe } = definition;
+    const { name } = definition.variants[0].plan;
     if (definition.abi !== abi) {
-      throw new AbiError(`${plan.name} was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
+      throw new AbiError(`${name} was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
     }
-    if (typeof options !== "object" || options === null) throw new VitcError("input", `${plan.name}: load needs its options, at least { weights }`);
+    if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
     const { onProgress, signal, allowExtra } = options;
-    const notice = options.onNotice ?? ((text: string) => console.warn(`${plan.name}: ${text}`));
+    const notice = options.onNotice ?? ((text: string) => console.warn(`${name}: ${text}`));
+    const wanted = variantsFor(definition, options.dtype ?? "auto");
     signal?.throwIfAborted();
     const platform = isNode() ? await definition.platform() : undefined;
     const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
     // A file that does not fit is named before a GPU is asked for anything.
-    const weights = await openWeights(recipe, source, { allowExtra, signal });
+    const weights = await openWeights(wanted[0].recipe, source, { allowExtra, signal });
     try {
       onProgress?.({ stage: "device", loaded: 0, total: 1 });
       const { device } = options;
-      const opened = device ? { device, adapter: describeAdapter(device.adapterInfo) } : await openFor(plan, options.adapter ?? "auto", platform);
+      const opened = device ? { device, adapter: describeAdapter(device.adapterInfo) } : await openFor(wanted, options, platform);
       try {
         onProgress?.({ stage: "device", loaded: 1, total: 1 });
         if (opened.adapter.notice !== undefined) notice(opened.adapter.notice);
-        const model = await Model.start<Outputs>(definition, weights, opened, options);
+        const variant = pickVariant(wanted, opened);
+        if (variant !== wanted[0]) notice(`${adapterName(opened.adapter)} has no ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${variant.plan.dtype} is used`);
+        const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
+        const model = await Model.start<Outputs>(variant, weights, opened, { ...options, tuned });
         if (model.ignored.length > 0) notice(`ignored ${model.ignored.length} tensors of the weight file that the model does not use: ${model.ignored.slice(0, 5).join(", ")}${model.ignored.length > 5 ? ", ..." : ""}`);
         return model;
       } catch (error) {
@@ -177,19 +237,20 @@ export class Model<Outputs extends object> {
   }
 
   /** Kernels and weights onto a device. */
-  private static async start<Outputs extends object>(definition: ModelDefinition, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions): Promise<Model<Outputs>> {
-    const { plan, kernels, recipe } = definition;
+  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions): Promise<Model<Outputs>> {
+    const { plan, kernels, recipe } = variant;
     const { device, adapter } = opened;
-    const { onProgress, signal, allowExtra } = options;
+    const { onProgress, signal, allowExtra, tuned } = options;
     const watch = watchDevice(device);
     if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
     if (options.device) checkLimits(plan, device);
     signal?.throwIfAborted();
     const onPipeline = onProgress && ((loaded: number, total: number) => onProgress({ stage: "pipelines", loaded, total }));
-    const session = await Session.create({ device, plan, kernels, software: adapter.software, ...(onPipeline && { onPipeline }) });
+    const chosen = chooseRoutines(plan, { adapter, features: device.features, tuned });
+    const session = await Session.create({ device, plan, kernels, chosen, software: adapter.software, ...(onPipeline && { onPipeline }) });
     try {
       const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
-      const model = new Model<Outputs>(definition, session, opened, !options.device, watch, ignored);
+      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, ignored);
       model.checkUsable();
       return model;
     } catch (error) {
@@ -226,9 +287,56 @@ function checkLimits(plan: Plan, device: GPUDevice): void {
   }
 }
 
-function openFor(plan: Plan, adapter: AdapterChoice, platform: Platform | undefined): Promise<OpenedDevice> {
-  const options = { adapter, requiredLimits: plan.limits };
-  return platform ? platform.requestDevice(options) : requestBrowserDevice(options);
+/** What `vitc tune` measured on this machine. A model runs without it as well, so it never keeps one from loading. */
+async function tunedHere({ fingerprint }: Plan, platform: Platform | undefined, notice: (text: string) => void): Promise<readonly Tuned[]> {
+  try {
+    return (await platform?.tuned?.(fingerprint)) ?? [];
+  } catch (error) {
+    notice(`measured choices of kernels are not used: ${messageOf(error)}`);
+    return [];
+  }
+}
+
+type Variants = readonly [Variant, ...Variant[]];
+
+/** The variants that a choice of dtype allows. */
+function variantsFor({ variants, command }: ModelDefinition, dtype: string): Variants {
+  if (dtype === "auto") return variants;
+  const [first, ...rest] = variants.filter(({ plan }) => plan.dtype === dtype);
+  if (first) return [first, ...rest];
+  const has = variants.map(({ plan }) => plan.dtype);
+  const fix = dtype === "f16" || dtype === "f32" ? `; compile it for both: ${command} --dtype ${[...has, dtype].join(",")}` : "";
+  throw new VitcError("input", `dtype is ${JSON.stringify(dtype)}; ${variants[0].plan.name} was compiled for ${has.join(" and ")} (or "auto")${fix}`);
+}
+
+/** The first variant that the device can run. */
+function pickVariant(variants: Variants, { device, adapter }: OpenedDevice): Variant {
+  const found = variants.find(({ plan }) => missingFeatures(plan, device).length === 0);
+  if (found) return found;
+  const { plan } = variants[0];
+  throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; load it with dtype "f32"`);
+}
+
+/** Features without which some routine of the plan cannot be done at all. */
+function missingFeatures(plan: Plan, device: GPUDevice): readonly string[] {
+  return featuresOf(plan, "every").filter((feature) => !device.features.has(feature));
+}
+
+/** Features that every choice of some routine needs, or any choice of any. */
+function featuresOf({ kernels, routines }: Plan, need: "every" | "any"): readonly string[] {
+  const features = new Map(kernels.map(({ id, features: own = [] }) => [id, own]));
+  const choiceFeatures = routines.map(({ choices }) => choices.map(({ launches }) => launches.flatMap(({ kernel }) => features.get(kernel) ?? [])));
+  const wanted = choiceFeatures.flatMap((choices) => (need === "any" ? choices.flat() : (choices[0] ?? []).filter((feature) => choices.every((own) => own.includes(feature)))));
+  return [...new Set(wanted)];
+}
+
+/** Features that only make some choices possible are asked for, and done without where they are missing. */
+function openFor(variants: Variants, { adapter = "auto", robust = false }: LoadOptions, platform: Platform | undefined): Promise<OpenedDevice> {
+  const optionalFeatures = [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))];
+  // Limits beyond the defaults are the same for all variants but for the halves, which need less.
+  const requiredLimits = variants.reduce((all, { plan }) => ({ ...plan.limits, ...all }), {});
+  const options = { adapter, requiredLimits, optionalFeatures, robust };
+  return platform ? platform.requestDevice(options) : requestBrowserDevice({ ...options, robust: true });
 }
 
 /** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */

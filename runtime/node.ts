@@ -14,6 +14,7 @@ import { checkRange, unreadable } from "./source.js";
 import type { WeightsSource } from "./source.js";
 
 export { findSoftwareAdapter } from "./node-software.js";
+export { tuned } from "./node-tuned.js";
 export type { SoftwareAdapter } from "./node-software.js";
 export type { AdapterChoice, AdapterInfo, DeviceOptions, OpenedDevice } from "./device.js";
 
@@ -39,13 +40,29 @@ export async function requestDevice(options: DeviceOptions = {}): Promise<Opened
   const choice = options.adapter ?? "auto";
   checkAdapterChoice(choice);
   const dawn = await loadDawn();
-  const flags = options.flags ?? [];
+  const flags = flagsFor(options);
   const tried: string[] = [];
   const found = await findAdapter(dawn, choice, flags, tried);
   if (found === undefined) throw new AdapterError(noAdapter(choice, tried));
   const device = await openDevice(found.adapter, options);
   owners.set(device, found.gpu);
   return { device, adapter: found.info };
+}
+
+/**
+ * Dawn's flags, of which only the last of a name counts, so features are gathered in one. Without `allow_unsafe_apis` there are no subgroup
+ * matrices, and without `vulkan_enable_f16_on_nvidia` no f16 on NVIDIA's GPUs.
+ */
+function flagsFor({ flags = [], optionalFeatures = [], requiredFeatures = [], robust = true }: DeviceOptions): string[] {
+  const wanted = new Set([...optionalFeatures, ...requiredFeatures]);
+  const prefix = "enable-dawn-features=";
+  const features = [
+    ...flags.filter((flag) => flag.startsWith(prefix)).map((flag) => flag.slice(prefix.length)),
+    ...(wanted.has("chromium-experimental-subgroup-matrix") ? ["allow_unsafe_apis"] : []),
+    ...(wanted.has("shader-f16") ? ["vulkan_enable_f16_on_nvidia"] : []),
+    ...(robust ? [] : ["disable_robustness"]),
+  ];
+  return [...flags.filter((flag) => !flag.startsWith(prefix)), ...(features.length > 0 ? [prefix + features.join(",")] : [])];
 }
 
 async function findAdapter(dawn: Dawn, choice: AdapterChoice, flags: readonly string[], tried: string[]): Promise<Found | undefined> {

@@ -4,7 +4,7 @@
  */
 
 /** Element type of a tensor in GPU memory. */
-export type DType = "f32";
+export type DType = "f32" | "f16";
 
 /**
  * One binding of a dispatch: a byte range of a named GPU buffer. Buffers are `input`, `weights.<i>` and the arenas of the profile.
@@ -14,27 +14,55 @@ export type View = readonly [buffer: string, offset: number, bytes: number];
 
 /** A WGSL program and the shape of its bind group 0; binding i is at `@binding(i)`. The text lives beside the plan, by the same id. */
 export interface Kernel {
-  /** Readable and unique in the package, for example `matmul_m197_n2304_k768_bias`. Also the entry point's pipeline label. */
+  /** Readable and unique in the package, for example `gemm_m197_n2304_k768_bias_register_8x8`. Also the pipeline's label. */
   readonly id: string;
   readonly bindings: readonly KernelBinding[];
   readonly workgroupSize: readonly [x: number, y: number, z: number];
+  /** WebGPU features that the device must have been made with. Default: none. */
+  readonly features?: readonly string[];
+  /** Invocations of a subgroup that the kernel is right for, and no others. Default: any. */
+  readonly subgroupSize?: number;
+  /** The shape of f16 matrices, added up in f32, that the adapter must list among its subgroup matrices. */
+  readonly matrix?: readonly [m: number, n: number, k: number];
 }
 
 export interface KernelBinding {
   readonly name: string;
   readonly access: "read" | "read_write";
+  /** The kernel touches nothing beyond these many bytes; views are at least as long. */
+  readonly bytes: number;
 }
 
-/** One launch of a kernel. */
+/** One launch of a kernel: how many workgroups, and which views of the dispatch its bindings are (by default all, in order). */
+export interface Launch {
+  readonly kernel: string;
+  readonly workgroups: readonly [x: number, y: number, z: number];
+  readonly bind?: readonly number[];
+}
+
+/** One way to do what a routine does. Usually one launch; a way with several first computes something that the last one needs. */
+export interface Choice {
+  /** Unique in the routine, and the same for routines alike: `register_8x8_w8x8`. Tuning tables name it. */
+  readonly name: string;
+  readonly launches: readonly Launch[];
+  /** What the compiler's cost model expects on each of the plan's `targets`, in microseconds. */
+  readonly costs: readonly number[];
+}
+
+/** What one or more dispatches do, with all the ways to do it: same operands, same results up to rounding. */
+export interface Routine {
+  readonly id: string;
+  readonly choices: readonly Choice[];
+}
+
+/** One step of a run: a routine on its operands. */
 export interface Dispatch {
   /** Where in the model: `blocks.3.mlp.fc1`. */
   readonly label: string;
-  /** Id of the kernel. */
-  readonly kernel: string;
-  /** One view for each binding of the kernel, in order. */
+  /** Id of the routine. */
+  readonly routine: string;
+  /** The operands: inputs, weights, the output, then scratch memory that some choices need. */
   readonly views: readonly View[];
-  /** Workgroup counts. */
-  readonly workgroups: readonly [x: number, y: number, z: number];
   /** Floating point operations (a multiply-add counts two). */
   readonly flops: number;
   /** Bytes that must move between memory and the kernel at least once: inputs, weights and output. */
@@ -51,7 +79,7 @@ export interface Arena {
 export interface TensorSpec {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly dtype: DType;
+  readonly dtype: "f32";
 }
 
 /** An output of the model and where a run leaves it: `shape` again without the batch axis, the view with it. */
@@ -86,17 +114,32 @@ export interface Plan {
   readonly name: string;
   /** Hash of the spec, the kernels and the dispatches: equal plans have equal fingerprints. */
   readonly fingerprint: string;
+  /** How matrices and the operands of products are stored; arithmetic, the residual stream, inputs and outputs are f32 in any case. */
+  readonly dtype: DType;
   readonly input: TensorSpec;
   readonly outputs: readonly TensorSpec[];
   /** Class names for `logits`, or empty. */
   readonly labels: readonly string[];
   readonly preprocess: Preprocess;
   readonly kernels: readonly Kernel[];
+  readonly routines: readonly Routine[];
+  /** The kinds of adapter that choices have a cost for. */
+  readonly targets: readonly string[];
+  /** What was measured to be best, by adapter; load goes by these before costs. */
+  readonly tuned: readonly Tuned[];
   /** Bytes of each weight buffer, `weights.0`, `weights.1`, ... */
   readonly weightBuffers: readonly number[];
   /** Device limits the plan needs beyond WebGPU's defaults, by their WebGPU names. */
   readonly limits: Readonly<Record<string, number>>;
   readonly programs: Programs;
+}
+
+/** Measured choices for one adapter. */
+export interface Tuned {
+  /** The adapter, as `adapterKey` names it. */
+  readonly adapter: string;
+  /** The name of the best choice by routine id; routines that are missing go by cost. */
+  readonly choices: Readonly<Record<string, string>>;
 }
 
 /** How a photograph becomes the input tensor. Resizing is Pillow's; values are `(pixel / 255 - mean) / std` per channel. */
@@ -111,6 +154,8 @@ export interface Preprocess {
   /** One value a channel. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  /** `outside`: the input tensor is already normalised. `inside`: it holds pixel / 255, and the model subtracts the mean and divides by std. */
+  readonly normalize: "outside" | "inside";
 }
 
 // ---------------------------------------------------------------------------------------------------------- weights
@@ -139,6 +184,23 @@ export type WeightStep =
   | { readonly op: "foldBatchNormScale"; readonly of: readonly [number, number, number]; readonly eps: number }
   /** beta - mean * gamma / sqrt(variance + eps), per channel: `of` = [gamma, beta, mean, variance]. */
   | { readonly op: "foldBatchNormShift"; readonly of: readonly [number, number, number, number]; readonly eps: number }
+  /** Weight [out, in] times gamma along `in`; with `centre` minus its mean over `in` for each output: `of` = [weight, gamma]. */
+  | { readonly op: "foldNormScale"; readonly of: readonly [number, number]; readonly centre: boolean }
+  /** beta Wᵀ, plus a bias: `of` = [weight [out, in], beta [in]], and [out] if there is one. */
+  | { readonly op: "foldNormShift"; readonly of: readonly [number, number] | readonly [number, number, number] }
+  /** Weight [O, C, ...] divided by the deviation of channel C. */
+  | { readonly op: "foldPixelScale"; readonly of: number; readonly std: readonly number[] }
+  /** A bias [O], if there is one, minus the sum of weight * mean / std over each output: `of` = [weight [O, C, ...]], and the bias. */
+  | { readonly op: "foldPixelShift"; readonly of: readonly [number] | readonly [number, number]; readonly mean: readonly number[]; readonly std: readonly number[] }
+  /** Rows `start` to `end` (exclusive) of axis 0 times a factor. */
+  | { readonly op: "scaleRows"; readonly of: number; readonly start: number; readonly end: number; readonly factor: number }
+  /** Each row of axis 0 times its own factor: `of` = [tensor [O, ...], factors [O]]. */
+  | { readonly op: "scaleChannels"; readonly of: readonly [number, number] }
+  /**
+   * What is added to the patches' products to make tokens, [1, prefix + patches, dim]: a prefix token plus its position, if it has one; a
+   * patch's position plus the bias. `of` = prefix tokens [1, 1, dim] each, then positions of all tokens or of the patches, then the bias.
+   */
+  | { readonly op: "tokenTable"; readonly of: readonly number[]; readonly prefix: number; readonly patches: number; readonly positions: "all" | "patches" | "none"; readonly bias: boolean }
   /** A fixed table of position encodings, [1, prefix + grid rows * grid columns, dim]; prefix rows are zero. Reads no register. */
   | { readonly op: "sincos2d"; readonly grid: readonly [rows: number, columns: number]; readonly dim: number; readonly prefix: number; readonly temperature: number }
   | { readonly op: "sincos1d"; readonly length: number; readonly dim: number; readonly prefix: number; readonly temperature: number };
@@ -151,7 +213,7 @@ export interface PackedTensor {
   readonly buffer: number;
   readonly offset: number;
   readonly dtype: DType;
-  /** Shape after the steps; its product times 4 bytes is written at the offset. */
+  /** Shape after the steps; the values are rounded to `dtype` and written at the offset. */
   readonly shape: readonly number[];
   readonly sources: readonly WeightSource[];
   readonly steps: readonly WeightStep[];

@@ -1,31 +1,30 @@
 /**
  * The steps between a weight file and what the kernels read. Steps that only move data keep the type they are given and share memory where
- * they can; steps that compute do so in f64. The result is rounded to f32 once, at the end.
+ * they can; steps that compute do so in f64. The result is rounded once, at the end, to the type that the tensor is stored in.
  */
 
 import { firstNotFinite, indexAt, type Floats } from "./decode.js";
 import { VitcError, WeightsError } from "./errors.js";
+import { equalShapes, foldBatchNormScale, foldBatchNormShift, foldNormScale, foldNormShift, foldPixelScale, foldPixelShift, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
+import { firstBeyondHalf, toHalves } from "./half.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import { sincos1d, sincos2d } from "./position.js";
 import { elementCount } from "./safetensors.js";
 import { quote } from "./source.js";
 import { transpose } from "./transpose.js";
 
-/** A register of a recipe: a row-major tensor that is never written to after it is made, so that registers may share memory. */
-interface Register {
-  readonly shape: readonly number[];
-  readonly data: Floats;
-}
+/** The elements of a packed tensor in the type that it is stored in; f16 as words. */
+export type Packed = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 
 /**
  * Makes one tensor as the kernels want it. `read` returns the row-major elements of a source; it is called once for each. The result may
  * share memory with what `read` returned.
  *
  * @returns the elements of `tensor.shape`
- * @throws WeightsError when the arithmetic leaves f32 (a negative variance, a value too large), VitcError with code "validation" when the
+ * @throws WeightsError when a value leaves the type that it is stored in (a negative variance, one too large), VitcError with code "validation" when the
  * recipe contradicts itself, and whatever `read` throws
  */
-export async function packTensor(tensor: PackedTensor, read: (source: WeightSource) => Promise<Floats>): Promise<Float32Array<ArrayBuffer>> {
+export async function packTensor(tensor: PackedTensor, read: (source: WeightSource) => Promise<Floats>): Promise<Packed> {
   const data = await Promise.all(tensor.sources.map(read));
   const registers = tensor.sources.map(({ shape }, i): Register => ({ shape, data: data[i]! }));
   for (const { shape, data } of registers) expectCount(tensor.name, shape, data.length);
@@ -35,15 +34,17 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   if (!equalShapes(result.shape, tensor.shape)) {
     throw contradiction(tensor.name, `its steps make [${result.shape.join(", ")}], it should be [${tensor.shape.join(", ")}]`);
   }
-  return result.data instanceof Float32Array ? result.data : rounded(result.data, tensor);
+  return tensor.dtype === "f32" && result.data instanceof Float32Array ? result.data : rounded(result.data, tensor);
 }
 
-/** The one rounding. Values that were only moved are as finite as `read` made them; computed ones are checked here. */
-function rounded(values: Float64Array, { name, shape }: PackedTensor): Float32Array<ArrayBuffer> {
-  const result = new Float32Array(values);
-  const position = firstNotFinite(result);
+/** The one rounding. Values that were only moved are as finite as `read` made them; what is computed, or rounded to less, is checked here. */
+function rounded(values: Floats, { name, shape, dtype }: PackedTensor): Packed {
+  const result = dtype === "f16" ? toHalves(values) : new Float32Array(values);
+  const position = result instanceof Uint16Array ? firstBeyondHalf(result) : firstNotFinite(result);
   if (position < 0) return result;
-  const message = `${quote(name)} becomes ${result[position]} at ${indexAt(position, shape)} when it is packed as f32 (from ${values[position]}); the file is damaged or its values are too large`;
+  const becomes = result instanceof Uint16Array ? "too large" : String(result[position]);
+  const fix = dtype === "f16" && Math.abs(values[position]!) < 3e38 ? "load the model with dtype f32" : "the file is damaged or its values are too large";
+  const message = `${quote(name)} becomes ${becomes} at ${indexAt(position, shape)} when it is packed as ${dtype} (from ${values[position]}); ${fix}`;
   throw new WeightsError([{ kind: "value", tensor: name, message }], "weights");
 }
 
@@ -82,6 +83,24 @@ function evaluate(step: WeightStep, at: (index: number) => Register): Register |
       const [gamma, beta, mean, variance] = step.of;
       return foldBatchNormShift(at(gamma), at(beta), at(mean), at(variance), step.eps);
     }
+    case "foldNormScale":
+      return foldNormScale(at(step.of[0]), at(step.of[1]), step.centre);
+    case "foldNormShift": {
+      const [weight, beta, bias] = step.of;
+      return foldNormShift(at(weight), at(beta), bias === undefined ? undefined : at(bias));
+    }
+    case "foldPixelScale":
+      return foldPixelScale(at(step.of), step.std);
+    case "foldPixelShift": {
+      const [weight, bias] = step.of;
+      return foldPixelShift(at(weight), bias === undefined ? undefined : at(bias), step.mean, step.std);
+    }
+    case "scaleRows":
+      return scaleRows(at(step.of), step.start, step.end, step.factor);
+    case "scaleChannels":
+      return scaleChannels(at(step.of[0]), at(step.of[1]));
+    case "tokenTable":
+      return tokenTable(step.of.map(at), step);
     case "sincos2d": {
       const { grid, dim, prefix, temperature } = step;
       return { shape: [1, prefix + grid[0] * grid[1], dim], data: sincos2d(grid, dim, prefix, temperature) };
@@ -166,30 +185,6 @@ function pad({ shape, data }: Register, padded: readonly number[]): Register | s
   return { shape: padded, data: result };
 }
 
-function foldBatchNormScale(weight: Register, gamma: Register, variance: Register, eps: number): Register | string {
-  const channels = weight.shape[0] ?? 0;
-  if (channels === 0 || !areVectors([gamma, variance], channels)) return `needs a weight [channels, ...] and two vectors [channels]`;
-  const result = new Float64Array(weight.data.length);
-  const run = result.length / channels;
-  for (let channel = 0; channel < channels; channel++) {
-    const factor = gamma.data[channel]! / Math.sqrt(variance.data[channel]! + eps);
-    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = weight.data[i]! * factor;
-  }
-  return { shape: weight.shape, data: result };
-}
-
-function foldBatchNormShift(gamma: Register, beta: Register, mean: Register, variance: Register, eps: number): Register | string {
-  const channels = gamma.data.length;
-  if (!areVectors([gamma, beta, mean, variance], channels)) return "needs four vectors [channels]";
-  const result = new Float64Array(channels);
-  for (let i = 0; i < channels; i++) result[i] = beta.data[i]! - (mean.data[i]! * gamma.data[i]!) / Math.sqrt(variance.data[i]! + eps);
-  return { shape: [channels], data: result };
-}
-
-function areVectors(registers: readonly Register[], length: number): boolean {
-  return registers.every(({ shape }) => equalShapes(shape, [length]));
-}
-
 /** How many runs an axis splits a tensor into, and the elements between neighbours along it. */
 function around(shape: readonly number[], axis: number): [rows: number, inner: number] {
   return [elementCount(shape.slice(0, axis)), elementCount(shape.slice(axis + 1))];
@@ -198,10 +193,6 @@ function around(shape: readonly number[], axis: number): [rows: number, inner: n
 /** Zeros of the same element type. */
 function like(data: Floats, length: number): Floats {
   return data instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
-}
-
-function equalShapes(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
 }
 
 function expectCount(name: string, shape: readonly number[], count: number): void {

@@ -1,6 +1,8 @@
 import { messageOf } from "./device.js";
 import { DeviceLostError, OutOfMemoryError, VitcError } from "./errors.js";
-import type { Dispatch, Kernel, Plan, Profile, View } from "./plan.js";
+import { launchesOf, type Chosen } from "./choose.js";
+import type { Dispatch, Kernel, Launch, Plan, Profile, View } from "./plan.js";
+import type { Packed } from "./recipe.js";
 
 // WebGPU's flags by value: Node has no globals for them, and these numbers are part of the standard.
 const usage = { mapRead: 0x1, copySource: 0x4, copyDestination: 0x8, storage: 0x80 } as const;
@@ -13,16 +15,18 @@ const softwarePassFlops = 2e9;
 /** Uploads wait for the device after this many bytes. */
 const uploadBytes = 64 * 2 ** 20;
 
-/** A dispatch with its GPU objects. */
+/** A launch with its GPU objects. */
 interface Recorded {
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
-  readonly dispatch: Dispatch;
+  readonly workgroups: Launch["workgroups"];
+  /** Of its dispatch, in the last launch of one. */
+  readonly flops: number;
 }
 
 interface RecordedProfile {
   readonly profile: Profile;
-  readonly dispatches: readonly Recorded[];
+  readonly launches: readonly Recorded[];
   /** Whether the device has accepted its commands once. */
   checked: boolean;
 }
@@ -32,6 +36,8 @@ export interface SessionOptions {
   readonly plan: Plan;
   /** WGSL by kernel id. */
   readonly kernels: Readonly<Record<string, string>>;
+  /** How each routine is done, by its id. */
+  readonly chosen: ReadonlyMap<string, Chosen>;
   /** Whether the adapter is software. */
   readonly software: boolean;
   /** Called with the number of pipelines built so far. */
@@ -43,32 +49,50 @@ export interface SessionOptions {
  * compute pass and one submit, and reads the outputs back; it makes no GPU object but the command buffer.
  */
 export class Session {
+  private readonly device: GPUDevice;
+  private readonly software: boolean;
   private uploading = 0;
+  private readonly pipelines = new Map<string, BuiltPipeline>();
+  private profiles: ReadonlyMap<number, RecordedProfile> = new Map();
 
   private constructor(
-    private readonly device: GPUDevice,
+    private readonly options: SessionOptions,
     private readonly buffers: ReadonlyMap<string, GPUBuffer>,
     private readonly staging: GPUBuffer,
-    private readonly profiles: ReadonlyMap<number, RecordedProfile>,
-    private readonly software: boolean,
-  ) {}
+  ) {
+    this.device = options.device;
+    this.software = options.software;
+  }
 
   /**
    * @throws OutOfMemoryError with the bytes asked for; VitcError (validation) when the device refuses a kernel or binding.
    */
-  static async create({ device, plan, kernels, software, onPipeline }: SessionOptions): Promise<Session> {
-    const profiles = plan.programs.infer;
-    const sizes = bufferSizes(plan);
-    const { buffers, staging } = await allocate(device, sizes, Math.max(...profiles.map((profile) => profile.readbackBytes)));
+  static async create(options: SessionOptions): Promise<Session> {
+    const { device, plan } = options;
+    const { buffers, staging } = await allocate(device, bufferSizes(plan), Math.max(...plan.programs.infer.map((profile) => profile.readbackBytes)));
+    const session = new Session(options, buffers, staging);
     try {
-      const pipelines = await buildPipelines(device, plan.kernels, kernels, onPipeline);
-      const [recorded, error] = await scoped(device, ["validation"], () => profiles.map((profile) => [profile.batch, record(device, profile, pipelines, buffers)] as const));
-      if (error) throw new VitcError("validation", `The device refused a binding of ${plan.name}: ${error.message}`);
-      return new Session(device, buffers, staging, new Map(recorded), software);
+      await session.choose(options.chosen);
+      return session;
     } catch (error) {
-      for (const buffer of [...buffers.values(), staging]) buffer.destroy();
+      session.dispose();
       throw error;
     }
+  }
+
+  /**
+   * Changes how routines are done: builds the pipelines that are new and records the profiles again. Weights and buffers stay. Not while a
+   * run is under way.
+   * @throws VitcError (validation) when the device refuses a kernel or binding; then the session is as it was.
+   */
+  async choose(chosen: ReadonlyMap<string, Chosen>): Promise<void> {
+    const { device, plan, kernels, onPipeline } = this.options;
+    const used = new Set([...chosen.values()].flatMap(({ choice }) => choice.launches.map(({ kernel }) => kernel)));
+    const missing = plan.kernels.filter(({ id }) => used.has(id) && !this.pipelines.has(id));
+    for (const [id, pipeline] of await buildPipelines(device, missing, kernels, onPipeline)) this.pipelines.set(id, pipeline);
+    const [recorded, error] = await scoped(device, ["validation"], () => plan.programs.infer.map((profile) => [profile.batch, record(device, profile, chosen, this.pipelines, this.buffers)] as const));
+    if (error) throw new VitcError("validation", `The device refused a binding of ${plan.name}: ${error.message}`);
+    this.profiles = new Map(recorded);
   }
 
   /** Bytes of all GPU buffers that the session holds. */
@@ -77,7 +101,7 @@ export class Session {
   }
 
   /** Writes packed weights at a byte offset of weight buffer `buffer`. Resolves when more may come: copies under way are bounded. */
-  upload(buffer: number, offset: number, data: Float32Array<ArrayBuffer>): Promise<void> | void {
+  upload(buffer: number, offset: number, data: Packed): Promise<void> | void {
     this.device.queue.writeBuffer(this.buffers.get(`weights.${buffer}`)!, offset, data);
     this.uploading += data.byteLength;
     if (this.uploading < uploadBytes) return;
@@ -120,12 +144,12 @@ export class Session {
     }
   }
 
-  private encode({ profile, dispatches }: RecordedProfile): void {
+  private encode({ profile, launches }: RecordedProfile): void {
     const { device } = this;
     let encoder = device.createCommandEncoder();
     let pass = encoder.beginComputePass();
     let flops = 0;
-    for (const { pipeline, bindGroup, dispatch } of dispatches) {
+    for (const { pipeline, bindGroup, workgroups, flops: more } of launches) {
       if (this.software && flops > softwarePassFlops) {
         pass.end();
         device.queue.submit([encoder.finish()]);
@@ -135,8 +159,8 @@ export class Session {
       }
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, bindGroup);
-      pass.dispatchWorkgroups(...dispatch.workgroups);
-      flops += dispatch.flops;
+      pass.dispatchWorkgroups(...workgroups);
+      flops += more;
     }
     pass.end();
     for (const { view: [buffer, offset, bytes], readback } of profile.outputs) encoder.copyBufferToBuffer(this.buffers.get(buffer)!, offset, this.staging, readback, bytes);
@@ -199,10 +223,16 @@ async function allocate(device: GPUDevice, sizes: ReadonlyMap<string, number>, s
   return { buffers, staging: readback };
 }
 
-async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], code: Readonly<Record<string, string>>, onPipeline: SessionOptions["onPipeline"]): Promise<Map<string, GPUComputePipeline>> {
+/** A pipeline, and how many bindings its kernel has. */
+interface BuiltPipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindings: number;
+}
+
+async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], code: Readonly<Record<string, string>>, onPipeline: SessionOptions["onPipeline"]): Promise<Map<string, BuiltPipeline>> {
   const layouts = new Map<string, GPUBindGroupLayout>();
   let built = 0;
-  const build = async ({ id, bindings }: Kernel): Promise<readonly [string, GPUComputePipeline]> => {
+  const build = async ({ id, bindings }: Kernel): Promise<readonly [string, BuiltPipeline]> => {
     const signature = bindings.map(({ access }) => access).join();
     let layout = layouts.get(signature);
     if (!layout) {
@@ -215,7 +245,7 @@ async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], cod
     try {
       const pipeline = await device.createComputePipelineAsync({ label: id, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint: "main" } });
       onPipeline?.(++built, kernels.length);
-      return [id, pipeline];
+      return [id, { pipeline, bindings: bindings.length }];
     } catch (error) {
       throw new VitcError("validation", `The device refused kernel ${id}: ${messageOf(error)}`, { cause: error });
     }
@@ -223,21 +253,22 @@ async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], cod
   return new Map(await Promise.all(kernels.map(build)));
 }
 
-function record(device: GPUDevice, profile: Profile, pipelines: ReadonlyMap<string, GPUComputePipeline>, buffers: ReadonlyMap<string, GPUBuffer>): RecordedProfile {
+function record(device: GPUDevice, profile: Profile, chosen: ReadonlyMap<string, Chosen>, pipelines: ReadonlyMap<string, BuiltPipeline>, buffers: ReadonlyMap<string, GPUBuffer>): RecordedProfile {
   const groups = new Map<string, GPUBindGroup>();
-  const bindGroup = (pipeline: GPUComputePipeline, { label, kernel, views }: Dispatch): GPUBindGroup => {
-    const key = JSON.stringify([kernel, views]);
+  const bindGroup = (pipeline: GPUComputePipeline, { label, views }: Dispatch, { kernel, bind }: Launch, bindings: number): GPUBindGroup => {
+    const bound = bind ? bind.map((i) => views[i]!) : views.slice(0, bindings);
+    const key = JSON.stringify([kernel, bound]);
     let group = groups.get(key);
     if (!group) {
       const resource = ([buffer, offset, size]: View) => ({ buffer: buffers.get(buffer)!, offset, size });
-      group = device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries: views.map((view, binding) => ({ binding, resource: resource(view) })) });
+      group = device.createBindGroup({ label, layout: pipeline.getBindGroupLayout(0), entries: bound.map((view, binding) => ({ binding, resource: resource(view) })) });
       groups.set(key, group);
     }
     return group;
   };
-  const dispatches = profile.dispatches.map((dispatch): Recorded => {
-    const pipeline = pipelines.get(dispatch.kernel)!;
-    return { pipeline, bindGroup: bindGroup(pipeline, dispatch), dispatch };
+  const launches = launchesOf(profile, chosen).map(({ dispatch, launch, last }): Recorded => {
+    const { pipeline, bindings } = pipelines.get(launch.kernel)!;
+    return { pipeline, bindGroup: bindGroup(pipeline, dispatch, launch, bindings), workgroups: launch.workgroups, flops: last ? dispatch.flops : 0 };
   });
-  return { profile, dispatches, checked: false };
+  return { profile, launches, checked: false };
 }

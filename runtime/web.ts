@@ -1,6 +1,7 @@
 /**
  * What `node.ts` is in Node, in a browser: the same names, reached through the `default` export condition.
  */
+import type { Tuned } from "./plan.js";
 import { unreadable, type WeightsSource } from "./source.js";
 
 export { requestBrowserDevice as requestDevice } from "./device.js";
@@ -20,4 +21,9 @@ export function findSoftwareAdapter(): Promise<SoftwareAdapter> {
  */
 export function fromPath(path: string | URL): Promise<WeightsSource> {
   return Promise.reject(unreadable(String(path), "fromPath reads files and works in Node only; in a browser use fromUrl, or fromBlob with a chosen file"));
+}
+
+/** `vitc tune` leaves what it measured in a folder of the user's, which no page sees; a package may carry its own. */
+export function tuned(_fingerprint: string): Promise<Tuned[]> {
+  return Promise.resolve([]);
 }

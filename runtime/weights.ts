@@ -4,7 +4,7 @@ import { decodeFloats, firstNotFinite, floatTypes, indexAt, isFloatType, type Fl
 import { WeightsError, type WeightProblem } from "./errors.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
-import { packTensor } from "./recipe.js";
+import { packTensor, type Packed } from "./recipe.js";
 import { readHeader, type FileTensor, type SafetensorsFile } from "./safetensors.js";
 import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
 import { fromUrl } from "./url.js";
@@ -33,7 +33,7 @@ export interface LoadOptions extends CheckOptions {
   readonly onProgress?: ((progress: WeightsProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Writes packed f32 values at a byte offset of a weight buffer. The data may be reused or shared afterwards: copy what is kept. */
-  readonly upload: (buffer: number, offset: number, data: Float32Array<ArrayBuffer>) => void | Promise<void>;
+  readonly upload: (buffer: number, offset: number, data: Packed) => void | Promise<void>;
 }
 
 export interface LoadedWeights {

@@ -14,6 +14,8 @@ export interface InitOptions {
   /** A whole number from 0 to 2^53 - 1. */
   readonly seed: number;
   readonly scheme: InitScheme;
+  /** Value of LayerScale's factors, which the spec gives. Default: 1e-5, timm's own. */
+  readonly layerScale?: number | undefined;
 }
 
 /** The distribution of a tensor's elements. */
@@ -72,7 +74,7 @@ const ranks: Readonly<Record<Role, number>> = {
  *   seed that is not a whole number. The returned function throws it for a name that is not among the parameters.
  */
 export function initialize(parameters: readonly TensorShape[], options: InitOptions): (name: string) => Float32Array<ArrayBuffer> {
-  const { seed, scheme } = options;
+  const { seed, scheme, layerScale = 1e-5 } = options;
   if (!Number.isSafeInteger(seed) || seed < 0) throw new CheckpointError(`seed is ${seed}: it must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
   if (!Object.hasOwn(schemes, scheme)) throw new CheckpointError(`init scheme "${scheme}" is not one of ${Object.keys(schemes).join(", ")}`);
 
@@ -83,7 +85,7 @@ export function initialize(parameters: readonly TensorShape[], options: InitOpti
     if (plans.has(name)) problems.push(`"${name}" is given twice`);
     const parameter = classify(name, shape, shapes);
     if (typeof parameter === "string") problems.push(parameter);
-    else plans.set(name, { count: elements(shape), distribution: schemes[scheme](parameter, weightShape(parameter, shapes)) });
+    else plans.set(name, { count: elements(shape), distribution: schemes[scheme](parameter, weightShape(parameter, shapes), layerScale) });
   }
   if (problems.length > 0) throw new CheckpointError(`no initial weights:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`);
 
@@ -126,15 +128,18 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** How a scheme fills a tensor, by the shape of its weight and the value that LayerScale starts from. */
+type Rules = (parameter: Parameter, weight: readonly number[], layerScale: number) => Distribution;
+
 /** The rules of each scheme, where they differ from `common`. */
-const schemes: Readonly<Record<InitScheme, (parameter: Parameter, weight: readonly number[]) => Distribution>> = {
-  notes: (parameter, weight) => (parameter.role === "class" ? truncatedNormal(0.02) : common(parameter, weight)),
+const schemes: Readonly<Record<InitScheme, Rules>> = {
+  notes: (parameter, weight, layerScale) => (parameter.role === "class" ? truncatedNormal(0.02) : common(parameter, weight, layerScale)),
   timm: common,
-  jax: (parameter, weight) => {
+  jax: (parameter, weight, layerScale) => {
     const { name, role, part } = parameter;
     if (role === "class") return zeros;
     if (role === "convolution") return part === "bias" ? zeros : lecunNormal(weight);
-    if (role !== "linear") return common(parameter, weight);
+    if (role !== "linear") return common(parameter, weight, layerScale);
     if (name.startsWith("head")) return zeros;
     if (name.startsWith("pre_logits")) return part === "bias" ? zeros : lecunNormal(weight);
     if (part === "bias") return name.includes("mlp") ? normal(1e-6) : zeros;
@@ -143,7 +148,7 @@ const schemes: Readonly<Record<InitScheme, (parameter: Parameter, weight: readon
 };
 
 /** The rules of `timm`, which the others change in part. Registers are younger than 0.5.4 and have this one rule everywhere. */
-function common({ role, part }: Parameter, weight: readonly number[]): Distribution {
+function common({ role, part }: Parameter, weight: readonly number[], layerScale: number): Distribution {
   switch (role) {
     case "position":
     case "distillation":
@@ -162,7 +167,7 @@ function common({ role, part }: Parameter, weight: readonly number[]): Distribut
     case "runningVariance":
       return ones;
     case "layerScale":
-      return { kind: "constant", value: 1e-5 };
+      return { kind: "constant", value: layerScale };
     default:
       return role satisfies never;
   }

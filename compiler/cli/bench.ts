@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { adapterName } from "../../runtime/device.js";
+import type { DType } from "../../runtime/plan.js";
 import { bench, type BenchResult, type BenchSubject } from "../measure/bench.js";
 import { summarize } from "../measure/statistics.js";
 import { compareTimes } from "../measure/verdict.js";
@@ -9,28 +10,31 @@ import { version } from "../version.js";
 import { UserError, type Cli } from "./context.js";
 import { mebibytes, table } from "./format.js";
 import { benchShape, type BenchReport } from "./json-bench.js";
-import { adapterOption, adapterText, digits, dtypeOption, expectBatch, milliseconds, openPackage, peakNotices, peaksText, percent, randomNotice, runsOption, secondsOption, weightsOption, type MeasuredPackage, type MeasureOptions } from "./measure-options.js";
-import { jsonOption } from "./options.js";
+import { adapterOption, adapterText, digits, expectBatch, milliseconds, openPackage, peakNotices, peaksText, percent, randomNotice, runsOption, secondsOption, weightsOption, type MeasuredPackage, type MeasureOptions } from "./measure-options.js";
+import { decidedText, dtypesOption, jsonOption, robustOption } from "./options.js";
+import { planOf } from "./run-package.js";
 
 interface Options extends MeasureOptions {
   readonly batch?: readonly number[];
+  readonly dtype?: readonly DType[];
   readonly baseline?: string;
   readonly failOver: number;
 }
 
-type Case = BenchReport["cases"][number];
+type Load = BenchReport["loads"][number];
 type Compared = NonNullable<BenchReport["comparison"]>;
 
 /** `vitc bench PACKAGE...`: how fast packages load and run, and whether they became slower. */
 export function benchCommand(cli: Cli): Command {
   return new Command("bench")
     .summary("measure how fast packages load and run")
-    .description("Measures how fast packages load and run, and how near that is to what the adapter can do. Several packages take turns, so that whatever else the machine does meets all of them.")
+    .description("Measures how fast packages load and run, and how near that is to what the adapter can do. Several packages and dtypes take turns, so that whatever else the machine does meets all of them.")
     .argument("<package...>", "folders that vitc compile wrote")
     .addOption(weightsOption())
     .addOption(new Option("--batch <sizes>", "batch sizes to run, as 1,8 (default: all that the package was compiled for)").argParser(parseBatches))
-    .addOption(dtypeOption())
-    .addOption(runsOption("runs of each package and batch size"))
+    .addOption(dtypesOption("dtypes to run, as f32,f16 (default: all that the package was compiled for)"))
+    .addOption(robustOption())
+    .addOption(runsOption("runs of each package, dtype and batch size"))
     .addOption(secondsOption("or: how long to run each, at least 3 times", 10))
     .addOption(adapterOption())
     .option("--baseline <file>", "compare with what --json printed before; exit code 1 if anything became slower")
@@ -42,6 +46,7 @@ export function benchCommand(cli: Cli): Command {
 Examples:
   $ vitc bench generated/my-vit
   $ vitc bench generated/a generated/b --batch 1 --runs 50
+  $ vitc bench generated/my-vit --dtype f32,f16
   $ vitc bench generated/my-vit --json > before.json
   $ vitc bench generated/my-vit --baseline before.json --fail-over 5%`,
     )
@@ -66,12 +71,13 @@ async function run(cli: Cli, references: readonly string[], options: Options): P
   const baseline = options.baseline === undefined ? undefined : await readBaseline(options.baseline, cli.cwd);
   const packages: MeasuredPackage[] = [];
   for (const name of names) packages.push(await openPackage(name, options.weights, cli.cwd));
-  for (const found of packages) for (const batch of options.batch ?? []) expectBatch(found, batch);
+  const subjects = packages.flatMap((opened) => subjectsOf(opened, options));
   const notices = [...randomNotice(packages)];
   const line = cli.progress("Measuring");
   const result = await bench({
-    subjects: packages.map((found) => subjectOf(found, options.batch)),
+    subjects,
     adapter: options.adapter,
+    robust: options.robust === true,
     runs: options.runs,
     seconds: options.seconds,
     onAdapter: (adapter) => {
@@ -83,7 +89,7 @@ async function run(cli: Cli, references: readonly string[], options: Options): P
   }).finally(() => line.done());
   notices.push(...peakNotices(result.peaks));
 
-  const measured = reportOf(result, packages, notices);
+  const measured = reportOf(result, packages, options.robust === true, notices);
   const comparison = baseline && compare(options.baseline!, baseline, measured, options.failOver);
   const report: BenchReport = { ...measured, comparison: comparison ?? null };
   if (comparison?.failed) process.exitCode = 1;
@@ -92,30 +98,35 @@ async function run(cli: Cli, references: readonly string[], options: Options): P
   cli.print(text(report, adapterText(result.adapter)));
 }
 
-function subjectOf({ name, found, weights }: MeasuredPackage, batches: readonly number[] | undefined): BenchSubject {
-  return { name, plan: found.plan, batches: batches ?? found.plan.programs.infer.map(({ batch }) => batch), load: (options) => found.load(options), weights };
+/** One a dtype. @throws UserError for a dtype or batch size that the package was not compiled for. */
+function subjectsOf({ name, found, weights }: MeasuredPackage, { dtype: wanted, batch: batches }: Options): readonly BenchSubject[] {
+  return (wanted ?? found.plans.map(({ dtype }) => dtype)).map((dtype) => {
+    const plan = planOf(found, name, dtype);
+    for (const batch of batches ?? []) expectBatch(name, plan, batch);
+    return { name, plan, batches: batches ?? plan.programs.infer.map(({ batch }) => batch), load: (options) => found.load(options), weights };
+  });
 }
 
-function reportOf({ adapter, startMilliseconds, peaks, subjects }: BenchResult, packages: readonly MeasuredPackage[], notices: readonly string[]): Omit<BenchReport, "comparison"> {
+function reportOf({ adapter, startMilliseconds, peaks, subjects }: BenchResult, packages: readonly MeasuredPackage[], robust: boolean, notices: readonly string[]): Omit<BenchReport, "comparison"> {
   const { compute, memory } = peaks;
-  return {
-    vitc: version,
-    adapter: { name: adapterName(adapter), software: adapter.software },
-    notices: [...notices],
-    startMilliseconds,
-    peaks,
-    loads: subjects.map(({ subject, load, plannedBytes, allocatedBytes }, i) => {
-      const { device, pipelines, weights, firstRun } = load;
-      return { package: subject.name, name: subject.plan.name, weights: packages[i]!.weightsName, milliseconds: { device, pipelines, weights, firstRun: [...firstRun], total: device + pipelines + weights + (firstRun[0] ?? 0) }, plannedBytes, allocatedBytes };
-    }),
-    cases: subjects.flatMap(({ subject, cases }) =>
-      cases.map(({ batch, flops, bytes, samples }): Case => {
-        const times = summarize(samples);
-        const [flopRate, byteRate] = [flops, bytes].map((amount) => (amount * 1000) / times.p50) as [number, number];
-        return { package: subject.name, name: subject.plan.name, fingerprint: subject.plan.fingerprint, dtype: "f32", batch, milliseconds: times, imagesPerSecond: (batch * 1000) / times.p50, flops, bytes, flopRate, byteRate, computeShare: flopRate / compute.rate, memoryShare: byteRate / memory.rate, samples: [...samples] };
-      }),
-    ),
-  };
+  const report: Omit<BenchReport, "comparison"> = { vitc: version, adapter: { name: adapterName(adapter), software: adapter.software }, notices: [...notices], startMilliseconds, peaks, loads: [], cases: [], unavailable: [] };
+  for (const result of subjects) {
+    const { name: folder, plan: { name, fingerprint, dtype } } = result.subject;
+    const row = { package: folder, name, dtype, robust };
+    if (result.unavailable !== undefined) {
+      report.unavailable.push({ ...row, reason: result.unavailable });
+      continue;
+    }
+    const { load: { device, pipelines, weights, reading, firstRun }, plannedBytes, allocatedBytes, decided, cases } = result;
+    const weightsName = packages.find((opened) => opened.name === folder)!.weightsName;
+    report.loads.push({ ...row, weights: weightsName, milliseconds: { device, pipelines, weights, reading, firstRun: [...firstRun], total: device + pipelines + weights + (firstRun[0] ?? 0) }, plannedBytes, allocatedBytes, decided });
+    for (const { batch, flops, bytes, samples } of cases) {
+      const times = summarize(samples);
+      const [flopRate, byteRate] = [flops, bytes].map((amount) => (amount * 1000) / times.p50) as [number, number];
+      report.cases.push({ ...row, fingerprint, batch, milliseconds: times, imagesPerSecond: (batch * 1000) / times.p50, flops, bytes, flopRate, byteRate, computeShare: flopRate / compute.rate, memoryShare: byteRate / memory.rate, samples: [...samples] });
+    }
+  }
+  return report;
 }
 
 // ---------------------------------------------------------------------------------------------------- baseline
@@ -139,26 +150,35 @@ function expectAdapter(path: string, { adapter }: BenchReport, now: string): voi
 function compare(path: string, before: BenchReport, now: Omit<BenchReport, "comparison">, allowed: number): Compared {
   const reliable = before.peaks.compute.reliable && now.peaks.compute.reliable;
   const machine = reliable ? before.peaks.compute.rate / now.peaks.compute.rate : 1;
-  const cases = now.cases.map(({ name, dtype, batch, samples }): Compared["cases"][number] => {
-    const known = before.cases.find((candidate) => candidate.name === name && candidate.dtype === dtype && candidate.batch === batch);
-    if (known === undefined || known.samples.length === 0) return { name, dtype, batch, verdict: "new", ratio: null, interval: null, reason: "the baseline has no such case" };
+  const cases = now.cases.map(({ name, dtype, robust, batch, samples }): Compared["cases"][number] => {
+    const row = { name, dtype, robust, batch };
+    const known = before.cases.find((candidate) => candidate.name === name && candidate.dtype === dtype && candidate.robust === robust && candidate.batch === batch);
+    if (known === undefined || known.samples.length === 0) return { ...row, verdict: "new", ratio: null, interval: null, reason: "the baseline has no such case" };
     const { kind, ratio, interval, reason } = compareTimes({ before: known.samples, after: samples, allowed, machine });
-    return { name, dtype, batch, verdict: kind, ratio, interval, reason };
+    return { ...row, verdict: kind, ratio, interval, reason };
   });
   return { baseline: path, allowed, failed: cases.some(({ verdict }) => verdict === "slower"), cases };
 }
 
 // -------------------------------------------------------------------------------------------------------- text
 
-function text({ peaks, startMilliseconds, loads, cases, comparison }: BenchReport, adapter: string): string {
+function text({ peaks, startMilliseconds, loads, cases, unavailable, comparison }: BenchReport, adapter: string): string {
+  const checked = [...loads, ...unavailable].some(({ robust }) => robust) ? ", every index checked" : "";
   const loading = table([
-    ["package", "device", "pipelines", "weights", "first run", "in all", "GPU memory", "planned"],
-    ...loads.map(({ package: folder, milliseconds: { device, pipelines, weights, firstRun, total }, plannedBytes, allocatedBytes }) => [folder, ...[device, pipelines, weights, firstRun[0] ?? 0, total].map(milliseconds), mebibytes(allocatedBytes), mebibytes(plannedBytes)]),
+    ["package", "dtype", "device", "pipelines", "weights", "reading", "first run", "in all", "kernels by"],
+    ...loads.map(({ package: folder, dtype, milliseconds: { device, pipelines, weights, reading, firstRun, total }, decided }) => [folder, dtype, ...[device, pipelines, weights, reading, firstRun[0] ?? 0, total].map(milliseconds), decidedText(decided)]),
   ]);
   const running = table([
-    ["package", "batch", "runs", "p50", "p95", "min", "images/s", "GFLOP/s", "of peak", "GB/s"],
-    ...cases.map(({ package: folder, batch, milliseconds: { count, p50, p95, min }, imagesPerSecond, flopRate, computeShare, byteRate }) => [folder, String(batch), String(count), milliseconds(p50), milliseconds(p95), milliseconds(min), digits(imagesPerSecond), digits(flopRate / 1e9), percent(computeShare), digits(byteRate / 1e9)]),
+    ["package", "dtype", "batch", "runs", "p50", "p95", "min", "images/s", "GFLOP/s", "of peak", "GB/s", "of peak", "GPU memory"],
+    ...cases.map(({ package: folder, dtype, batch, milliseconds: { count, p50, p95, min }, imagesPerSecond, flopRate, computeShare, byteRate, memoryShare }) => [folder, dtype, String(batch), String(count), milliseconds(p50), milliseconds(p95), milliseconds(min), digits(imagesPerSecond), digits(flopRate / 1e9), percent(computeShare), digits(byteRate / 1e9), percent(memoryShare), memoryText(loads, folder, dtype)]),
   ]);
-  const compared = comparison && [`against ${comparison.baseline}`, ...comparison.cases.map(({ name, batch, verdict, reason }) => `  ${name}, batch ${batch}: ${verdict === "slower" ? "SLOWER" : verdict}, ${reason}`)].join("\n");
-  return [`${adapter}, found in ${milliseconds(startMilliseconds)}; ${peaksText(peaks)}`, loading, running, ...(compared ? [compared] : [])].join("\n\n");
+  const lacking = unavailable.map(({ package: folder, dtype, reason }) => `${folder}, ${dtype}, was not measured: ${reason}`).join("\n");
+  const compared = comparison && [`against ${comparison.baseline}`, ...comparison.cases.map(({ name, dtype, batch, verdict, reason }) => `  ${name}, ${dtype}, batch ${batch}: ${verdict === "slower" ? "SLOWER" : verdict}, ${reason}`)].join("\n");
+  return [`${adapter}, found in ${milliseconds(startMilliseconds)}${checked}; ${peaksText(peaks)}`, loading, running, lacking, compared ?? ""].filter((part) => part !== "").join("\n\n");
+}
+
+/** What a model holds, and what its plan asks for where that is something else. */
+function memoryText(loads: readonly Load[], folder: string, dtype: DType): string {
+  const { allocatedBytes, plannedBytes } = loads.find((load) => load.package === folder && load.dtype === dtype)!;
+  return `${mebibytes(allocatedBytes)}${allocatedBytes === plannedBytes ? "" : ` (${mebibytes(plannedBytes)} planned)`}`;
 }

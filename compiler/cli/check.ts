@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { readdir, readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
+import type { DType, Tuned } from "../../runtime/plan.js";
 import type { PackageFiles } from "../emit/emit.js";
 import type { Provenance } from "../emit/package-files.js";
 import { UserError, type Cli } from "./context.js";
@@ -8,7 +9,8 @@ import { exitCodeOf } from "./errors.js";
 import { plural, some } from "./format.js";
 import type { CheckReport } from "./json.js";
 import { loadSpec } from "./load-spec.js";
-import { jsonOption } from "./options.js";
+import { jsonOption, withOverrides } from "./options.js";
+import { readTuning, tuningFor } from "./tuning-file.js";
 
 type Checked = CheckReport["packages"][number];
 
@@ -61,14 +63,19 @@ async function generatedFolders(cwd: string): Promise<string[]> {
 async function checkPackage(cli: Cli, dir: string, provenance: Provenance): Promise<Checked> {
   const folder = resolve(cli.cwd, dir);
   const reference = relative(cli.cwd, resolve(folder, provenance.spec));
-  const { batch } = provenance;
-  const command = ["npx vitc compile", reference, "--out", dir, ...(batch ? ["--batch", batch.join(",")] : []), ...(provenance.sharedRuntime ? ["--shared-runtime"] : [])].join(" ");
+  const { batch, sharedRuntime } = provenance;
+  // Resolving the spec says what is wrong with a dtype.
+  const dtype = provenance.dtype as readonly DType[] | undefined;
+  const tuning = provenance.tuning === undefined ? undefined : relative(cli.cwd, resolve(folder, provenance.tuning));
+  const chosen = [...(batch ? ["--batch", batch.join(",")] : []), ...(dtype ? ["--dtype", dtype.join(",")] : []), ...(tuning === undefined ? [] : ["--tuning", tuning]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
+  const command = ["npx vitc compile", reference, "--out", dir, ...chosen].join(" ");
   const nothing = { changed: [], missing: [], extra: [] };
   try {
     const { spec } = await loadSpec(reference, cli.cwd);
     const { compile } = await import("../compile.js");
+    const tuned = tuning === undefined ? undefined : await tuningOf(withOverrides(spec, { batch, dtype }), tuning, cli.cwd);
     // What the type check would say was said when the package was made.
-    const { files } = await compile(spec, { batch, sharedRuntime: provenance.sharedRuntime, typecheck: false, source: provenance.spec });
+    const { files } = await compile(spec, { batch, dtype, sharedRuntime, typecheck: false, source: provenance.spec, tuned, tuning: provenance.tuning });
     const compared = await compare(folder, files, provenance);
     const fresh = Object.values(compared).every((paths) => paths.length === 0);
     return { folder: dir, spec: reference, status: fresh ? "fresh" : "stale", ...compared, command };
@@ -76,6 +83,13 @@ async function checkPackage(cli: Cli, dir: string, provenance: Provenance): Prom
     if (exitCodeOf(error) !== 1 || !(error instanceof Error)) throw error;
     return { folder: dir, spec: reference, status: "broken", ...nothing, problem: error.message, command };
   }
+}
+
+/** The part of a table that a package of a spec carries. */
+async function tuningOf(spec: unknown, path: string, cwd: string): Promise<readonly Tuned[]> {
+  const [{ planVariants }, { resolve: resolveSpec }] = await Promise.all([import("../compile.js"), import("../spec/resolve.js")]);
+  const plans = planVariants(resolveSpec(spec)).map(({ plan }) => plan);
+  return tuningFor(plans, await readTuning(path, cwd), path).tables;
 }
 
 async function compare(folder: string, files: PackageFiles, provenance: Provenance): Promise<Pick<Checked, "changed" | "missing" | "extra">> {

@@ -1,16 +1,21 @@
 import { Command } from "commander";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import type { DType, Tuned } from "../../runtime/plan.js";
 import type { Package } from "../compile.js";
+import type { CompiledPlan } from "../plan/plan.js";
 import type { WrittenPackage } from "../emit/write.js";
 import { UserError, type Cli } from "./context.js";
 import { gigaflops, mebibytes, plural, some, table } from "./format.js";
 import { loadSpec, specArgument, type LoadedSpec } from "./load-spec.js";
-import { batchOption, jsonOption } from "./options.js";
+import { batchOption, dtypesOption, jsonOption, withOverrides } from "./options.js";
 import { endedByInterrupt } from "./output.js";
+import { readTuning, tuningFor } from "./tuning-file.js";
 
 interface Options {
   readonly out?: string;
   readonly batch?: readonly number[];
+  readonly dtype?: readonly DType[];
+  readonly tuning?: string;
   readonly sharedRuntime?: boolean;
   readonly typecheck: boolean;
   readonly watch?: boolean;
@@ -25,6 +30,8 @@ export function compileCommand(cli: Cli): Command {
     .argument("<spec>", specArgument)
     .option("-o, --out <dir>", "the package's folder (default: generated/<name of the spec>)")
     .addOption(batchOption())
+    .addOption(dtypesOption())
+    .option("--tuning <file>", "carry the measured choices of this table, which vitc tune --out writes")
     .option("--shared-runtime", "import vitc/runtime instead of carrying a copy of it")
     .option("--no-typecheck", "write the package without type-checking it, which is faster")
     .option("-w, --watch", "compile again whenever the spec, or what it imports, changes")
@@ -38,6 +45,7 @@ that holds somebody's files and no package of vitc is left alone.
 Examples:
   $ vitc compile my.ts
   $ vitc compile specs/models.ts#tiny --out web/model --batch 1,8
+  $ vitc compile my.ts --dtype f16,f32 --tuning tuning.json
   $ vitc compile my.ts --watch`,
     )
     .action(async (reference: string, options: Options) => {
@@ -49,15 +57,25 @@ Examples:
 
 async function compileOnce(cli: Cli, reference: string, options: Options, loaded?: Set<string>): Promise<void> {
   const source = await loadSpec(reference, cli.cwd, loaded);
-  const [{ compile }, { resolve: resolveSpec }, { checkOutputFolder, writePackage }] = await Promise.all([import("../compile.js"), import("../spec/resolve.js"), import("../emit/write.js")]);
-  const { name } = resolveSpec(source.spec);
+  const [{ compile, planVariants }, { resolve: resolveSpec }, { checkOutputFolder, writePackage }] = await Promise.all([import("../compile.js"), import("../spec/resolve.js"), import("../emit/write.js")]);
+  const spec = resolveSpec(withOverrides(source.spec, options));
+  const { name } = spec;
   const out = resolve(cli.cwd, options.out ?? join("generated", name));
   refuseOwnFolder(out, cli.cwd, reference);
   await checkOutputFolder(out);
+  const tables = options.tuning === undefined ? undefined : await readTuning(options.tuning, cli.cwd);
+  if (options.tuning !== undefined) loaded?.add(resolve(cli.cwd, options.tuning));
   // Said at once: the type check blocks the process for seconds, in which nothing else can be shown.
   cli.say(options.typecheck ? `Compiling ${name}, with a type check of some seconds (--no-typecheck skips it)` : `Compiling ${name}`);
   const origin = originOf(source, out);
-  const compiled = await endedByInterrupt(() => compile(source.spec, { batch: options.batch, sharedRuntime: options.sharedRuntime, typecheck: options.typecheck, source: origin }));
+  const tuning = tables && { path: options.tuning!, ...tuningFor(planVariants(spec).map(({ plan }) => plan), tables, options.tuning!) };
+  const compiled = await endedByInterrupt(() =>
+    compile(source.spec, {
+      ...{ batch: options.batch, dtype: options.dtype, sharedRuntime: options.sharedRuntime, typecheck: options.typecheck, source: origin },
+      ...(tuning && { tuned: tuning.tables, tuning: relative(out, resolve(cli.cwd, tuning.path)).split(sep).join("/") }),
+    }),
+  );
+  for (const notice of tuning?.notices ?? []) cli.say(notice);
   const written = await writePackage(compiled.files, out, cli.signal);
   await report(cli, out, origin, compiled, written, options.json === true);
 }
@@ -76,31 +94,38 @@ function refuseOwnFolder(out: string, cwd: string, reference: string): void {
   throw new UserError(`${out} is the folder you are in, and compiling replaces it: run this from outside, for example from ${parent}:\n  cd ${parent} && vitc compile ${relative(parent, resolve(cwd, reference))} --out ${relative(parent, out)}`);
 }
 
-async function report(cli: Cli, out: string, origin: string, { plan, files, recipe }: Package, written: WrittenPackage, json: boolean): Promise<void> {
+async function report(cli: Cli, out: string, origin: string, { plan, variants, files, recipe }: Package, written: WrittenPackage, json: boolean): Promise<void> {
   const arenaBytes = (arenas: readonly { readonly bytes: number }[]): number => arenas.reduce((sum, arena) => sum + arena.bytes, 0);
-  const weightBytes = plan.weightBuffers.reduce((sum, bytes) => sum + bytes, 0);
+  const weightBytes = (weights: readonly number[]): number => weights.reduce((sum, bytes) => sum + bytes, 0);
   if (json) {
+    const planned = ({ plan: { fingerprint, kernels, weightBuffers, programs } }: CompiledPlan) => ({
+      ...{ fingerprint, kernels: kernels.length, weightBytes: weightBytes(weightBuffers) },
+      profiles: programs.infer.map(({ batch, dispatches, flops, bytes, arenas }) => ({ batch, dispatches: dispatches.length, flops, bytes, arenaBytes: arenaBytes(arenas) })),
+    });
     const [{ jsonShapes }, { recipeParameters }] = await Promise.all([import("./json.js"), import("../emit/index-file.js")]);
     return cli.json(jsonShapes.compile, {
       name: plan.name,
       spec: origin,
       out,
-      fingerprint: plan.fingerprint,
       files: files.size,
       changed: [...written.changed],
       removed: [...written.removed],
       kept: [...written.kept],
-      kernels: plan.kernels.length,
       parameters: recipeParameters(recipe.tensors),
-      weightBytes,
-      profiles: plan.programs.infer.map(({ batch, dispatches, flops, bytes, arenas }) => ({ batch, dispatches: dispatches.length, flops, bytes, arenaBytes: arenaBytes(arenas) })),
+      ...planned(variants[0]),
+      variants: variants.map((variant) => {
+        const { dtype, routines, tuned } = variant.plan;
+        // A table is of all dtypes; only what is about this plan counts.
+        const own = (choices: Tuned["choices"]): number => routines.filter(({ id }) => Object.hasOwn(choices, id)).length;
+        return { dtype, ...planned(variant), routines: routines.length, tuned: tuned.map(({ adapter, choices }) => ({ adapter, routines: own(choices) })).filter((carried) => carried.routines > 0) };
+      }),
     });
   }
   const { changed, removed, kept } = written;
   const what = changed.length + removed.length === 0 ? "nothing changed" : `${changed.length} written${removed.length > 0 ? `, ${removed.length} removed` : ""}`;
   cli.print(`${relative(cli.cwd, out) || "."}: ${plural(files.size, "file")}, ${what}${kept.length > 0 ? `; kept ${some(kept, 3)}` : ""}`);
   cli.print(table([
-    ["batch", "dispatches", "kernels", "work", "weights", "arenas"],
-    ...plan.programs.infer.map(({ batch, dispatches, flops, arenas }) => [String(batch), String(dispatches.length), String(plan.kernels.length), gigaflops(flops), mebibytes(weightBytes), mebibytes(arenaBytes(arenas))]),
+    ["dtype", "batch", "dispatches", "kernels", "work", "weights", "arenas"],
+    ...variants.flatMap(({ plan: { dtype, kernels, weightBuffers, programs } }) => programs.infer.map(({ batch, dispatches, flops, arenas }) => [dtype, String(batch), String(dispatches.length), String(kernels.length), gigaflops(flops), mebibytes(weightBytes(weightBuffers)), mebibytes(arenaBytes(arenas))])),
   ]));
 }

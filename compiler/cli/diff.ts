@@ -2,17 +2,25 @@ import { Command } from "commander";
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Dispatch, Plan, Profile } from "../../runtime/plan.js";
+import type { Dispatch, DType, Plan, Profile } from "../../runtime/plan.js";
+import { expectedCosts, takenOn } from "../explain/routines.js";
 import { UserError, type Cli } from "./context.js";
 import { gigaflops, mebibytes, some, table } from "./format.js";
 import type { DiffReport } from "./json.js";
 import { loadSpec } from "./load-spec.js";
-import { batchOption, jsonOption } from "./options.js";
+import { batchOption, dtypeOption, jsonOption, withOverrides } from "./options.js";
+import { isPlan, planFiles } from "./run-package.js";
 
 /** A plan and the text of its kernels, by id. */
 interface Side {
   readonly plan: Plan;
   readonly kernels: Readonly<Record<string, string>>;
+}
+
+interface Options {
+  readonly batch?: readonly number[];
+  readonly dtype?: DType;
+  readonly json?: boolean;
 }
 
 type ProfileDiff = DiffReport["profiles"][number];
@@ -22,42 +30,47 @@ type ComparedDispatch = ProfileDiff["changed"][number]["a"];
 export function diffCommand(cli: Cli): Command {
   return new Command("diff")
     .summary("compare two plans")
-    .description("Compares two plans: dispatches by their labels, kernels, work, memory. Each is a spec, which is planned now, or the folder of a package, whose plan is read as it lies there.")
+    .description("Compares two plans: dispatches by their labels, what each kind of adapter takes for them if it is not tuned, kernels, work, memory. Each is a spec, which is planned now, or the folder of a package, whose plan is read as it lies there.")
     .argument("<a>", "a spec, or a package's folder")
     .argument("<b>", "likewise")
     .addOption(batchOption())
+    .addOption(dtypeOption("plan of which dtype to compare (default: the first of each)"))
     .addOption(jsonOption())
     .addHelpText("after", "\nExamples:\n  $ vitc diff generated/my-vit my.ts         what a change of the spec does\n  $ vitc diff models.ts#tiny models.ts#small")
-    .action(async (a: string, b: string, options: { readonly batch?: readonly number[]; readonly json?: boolean }) => {
-      const [sideA, sideB] = [await loadSide(cli, a, options.batch), await loadSide(cli, b, options.batch)];
+    .action(async (a: string, b: string, options: Options) => {
+      const [sideA, sideB] = [await loadSide(cli, a, options), await loadSide(cli, b, options)];
       const report = compare(sideA, sideB);
       if (options.json === true) return cli.json((await import("./json.js")).jsonShapes.diff, report);
       cli.print(describe(report));
     });
 }
 
-async function loadSide(cli: Cli, reference: string, batch: readonly number[] | undefined): Promise<Side> {
+async function loadSide(cli: Cli, reference: string, options: Options): Promise<Side> {
   const folder = resolve(cli.cwd, reference);
   const entry = await stat(folder).catch(() => undefined);
-  if (entry?.isDirectory() === true) return loadPackage(folder, reference);
+  if (entry?.isDirectory() === true) return loadPackage(folder, reference, options.dtype);
   const { spec } = await loadSpec(reference, cli.cwd);
   const [{ makePlan }, { resolve: resolveSpec }] = await Promise.all([import("../plan/plan.js"), import("../spec/resolve.js")]);
-  const sized = batch === undefined || typeof spec !== "object" || spec === null ? spec : { ...spec, batch };
-  const { plan, kernels } = makePlan(resolveSpec(sized));
+  const { plan, kernels } = makePlan(resolveSpec(withOverrides(spec, options)));
   return { plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])) };
 }
 
-async function loadPackage(folder: string, reference: string): Promise<Side> {
+async function loadPackage(folder: string, reference: string, dtype: DType | undefined): Promise<Side> {
   const { readProvenance } = await import("../emit/write.js");
-  if ((await readProvenance(folder)) === undefined) throw new UserError(`${reference} is a folder and not a package of vitc: it has no package.json with a "vitc" entry; name a package or a spec's file`);
+  const provenance = await readProvenance(folder);
+  if (provenance === undefined) throw new UserError(`${reference} is a folder and not a package of vitc: it has no package.json with a "vitc" entry; name a package or a spec's file`);
   const load = async (path: string): Promise<Record<string, unknown>> =>
     (import(pathToFileURL(join(folder, path)).href) as Promise<Record<string, unknown>>).catch((cause: unknown) => {
       throw new UserError(`${join(reference, path)} cannot be read (${cause instanceof Error ? cause.message : String(cause)}): compile the package again`, { cause });
     });
-  const [{ plan }, { kernels }] = await Promise.all([load("plan.js"), load(join("kernels", "index.js"))]);
-  if (typeof plan !== "object" || plan === null || !("programs" in plan) || typeof kernels !== "object" || kernels === null) throw new UserError(`${reference} holds no plan that this version reads: compile the package again`);
-  // In a package's file each text starts on a line of its own; the kernel starts with what follows.
-  return { plan: plan as Plan, kernels: Object.fromEntries(Object.entries(kernels).map(([id, text]) => [id, String(text).replace(/^\n/, "")])) };
+  const [{ kernels }, modules] = await Promise.all([load(join("kernels", "index.js")), Promise.all(planFiles(provenance).map(load))]);
+  const plans = modules.map(({ plan }) => plan).filter(isPlan);
+  if (plans.length < modules.length || typeof kernels !== "object" || kernels === null) throw new UserError(`${reference} holds no plan that this version reads: compile the package again`);
+  const plan = dtype === undefined ? plans[0]! : plans.find((each) => each.dtype === dtype);
+  if (plan === undefined) throw new UserError(`--dtype ${dtype}: ${reference} was compiled for ${plans.map((each) => each.dtype).join(" and ")}`);
+  // In a package's file each text starts on a line of its own; the kernel starts with what follows. Kernels of other dtypes are no part of it.
+  const own = new Set(plan.kernels.map(({ id }) => id));
+  return { plan, kernels: Object.fromEntries(Object.entries(kernels).filter(([id]) => own.has(id)).map(([id, text]) => [id, String(text).replace(/^\n/, "")])) };
 }
 
 function compare(a: Side, b: Side): DiffReport {
@@ -72,7 +85,7 @@ function compare(a: Side, b: Side): DiffReport {
   };
   const profiles = profilesA.flatMap((profileA) => {
     const profileB = profilesB.find(({ batch }) => batch === profileA.batch);
-    return profileB ? [compareProfiles(profileA, profileB)] : [];
+    return profileB ? [compareProfiles({ plan: a.plan, profile: profileA }, { plan: b.plan, profile: profileB })] : [];
   });
   // A package says its fingerprint itself, so what it holds is looked at too.
   const differs = kernels.changed.length > 0 || profiles.some(({ added, removed, changed, moved }) => added.length + removed.length + changed.length + moved > 0);
@@ -80,6 +93,7 @@ function compare(a: Side, b: Side): DiffReport {
     same: a.plan.fingerprint === b.plan.fingerprint && !differs,
     name: { a: a.plan.name, b: b.plan.name },
     fingerprint: { a: a.plan.fingerprint, b: b.plan.fingerprint },
+    dtype: { a: a.plan.dtype, b: b.plan.dtype },
     weightBytes: { a: sum(a.plan.weightBuffers), b: sum(b.plan.weightBuffers) },
     kernels,
     batches: { onlyA: without(profilesA, profilesB), onlyB: without(profilesB, profilesA) },
@@ -89,27 +103,38 @@ function compare(a: Side, b: Side): DiffReport {
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
-function compareProfiles(a: Profile, b: Profile): ProfileDiff {
-  const [dispatchesA, dispatchesB] = [byLabel(a.dispatches), byLabel(b.dispatches)];
+/** A profile and the plan that it is of. */
+interface ProfileOf {
+  readonly plan: Plan;
+  readonly profile: Profile;
+}
+
+function compareProfiles(a: ProfileOf, b: ProfileOf): ProfileDiff {
+  const [dispatchesA, dispatchesB] = [byLabel(a.profile.dispatches), byLabel(b.profile.dispatches)];
+  // Only kinds of adapter that both plans know can be compared.
+  const targets = a.plan.targets.filter((target) => b.plan.targets.includes(target));
+  const [shownA, shownB] = [shown(a.plan, targets), shown(b.plan, targets)];
   const changed: ProfileDiff["changed"] = [];
   let moved = 0;
   for (const [key, dispatchA] of dispatchesA) {
     const dispatchB = dispatchesB.get(key);
     if (dispatchB === undefined) continue;
-    const [shownA, shownB] = [shown(dispatchA), shown(dispatchB)];
-    if (JSON.stringify(shownA) !== JSON.stringify(shownB)) changed.push({ label: dispatchA.label, a: shownA, b: shownB });
+    const [one, other] = [shownA(dispatchA), shownB(dispatchB)];
+    if (JSON.stringify(one) !== JSON.stringify(other)) changed.push({ label: dispatchA.label, a: one, b: other });
     else if (JSON.stringify(dispatchA.views) !== JSON.stringify(dispatchB.views)) moved++;
   }
-  const only = (these: ReadonlyMap<string, Dispatch>, others: ReadonlyMap<string, Dispatch>) => [...these].filter(([key]) => !others.has(key)).map(([, dispatch]) => ({ label: dispatch.label, ...shown(dispatch) }));
-  const arenaBytes = (profile: Profile): number => sum(profile.arenas.map(({ bytes }) => bytes));
+  const only = (these: ReadonlyMap<string, Dispatch>, others: ReadonlyMap<string, Dispatch>, show: (dispatch: Dispatch) => ComparedDispatch) => [...these].filter(([key]) => !others.has(key)).map(([, dispatch]) => ({ label: dispatch.label, ...show(dispatch) }));
+  const pair = <T>(value: (side: ProfileOf) => T): { a: T; b: T } => ({ a: value(a), b: value(b) });
+  const expected = pair(({ plan, profile }) => expectedCosts(plan, profile));
   return {
-    batch: a.batch,
-    dispatches: { a: a.dispatches.length, b: b.dispatches.length },
-    flops: { a: a.flops, b: b.flops },
-    bytes: { a: a.bytes, b: b.bytes },
-    arenaBytes: { a: arenaBytes(a), b: arenaBytes(b) },
-    added: only(dispatchesB, dispatchesA),
-    removed: only(dispatchesA, dispatchesB),
+    batch: a.profile.batch,
+    dispatches: pair(({ profile }) => profile.dispatches.length),
+    flops: pair(({ profile }) => profile.flops),
+    bytes: pair(({ profile }) => profile.bytes),
+    arenaBytes: pair(({ profile }) => sum(profile.arenas.map(({ bytes }) => bytes))),
+    expected: Object.fromEntries(targets.map((target) => [target, { a: expected.a[target]!, b: expected.b[target]! }])),
+    added: only(dispatchesB, dispatchesA, shownB),
+    removed: only(dispatchesA, dispatchesB, shownA),
     changed,
     moved,
   };
@@ -125,7 +150,14 @@ function byLabel(dispatches: readonly Dispatch[]): Map<string, Dispatch> {
   }));
 }
 
-const shown = ({ kernel, workgroups: [x, y, z], flops, bytes }: Dispatch): ComparedDispatch => ({ kernel, workgroups: [x, y, z], flops, bytes });
+/** What of a dispatch is compared. */
+function shown(plan: Plan, targets: readonly string[]): (dispatch: Dispatch) => ComparedDispatch {
+  const routines = new Map(plan.routines.map((routine) => [routine.id, routine]));
+  return ({ routine: id, flops, bytes }) => {
+    const routine = routines.get(id)!;
+    return { routine: id, choices: routine.choices.map(({ name }) => name), taken: Object.fromEntries(targets.map((target) => [target, takenOn(plan, routine, target).name])), flops, bytes };
+  };
+}
 
 // ------------------------------------------------------------------------------------------------------ as text
 
@@ -133,8 +165,9 @@ function describe(report: DiffReport): string {
   const { name, kernels, weightBytes, batches, profiles } = report;
   if (report.same) return `${name.a} and ${name.b} have the same plan, ${report.fingerprint.a}`;
   const row = (what: string, { a, b }: { a: number; b: number }, format: (value: number) => string): string[] => [what, format(a), format(b), change(a, b)];
+  const title = (side: "a" | "b"): string => (report.dtype.a === report.dtype.b ? name[side] : `${name[side]}, ${report.dtype[side]}`);
   const totals = table([
-    ["", `A ${name.a}`, `B ${name.b}`, "B to A"],
+    ["", `A ${title("a")}`, `B ${title("b")}`, "B to A"],
     row("kernels", kernels.count, String),
     row("weights", weightBytes, mebibytes),
     ...profiles.flatMap((profile) => [
@@ -142,6 +175,7 @@ function describe(report: DiffReport): string {
       row("  work", profile.flops, gigaflops),
       row("  traffic", profile.bytes, mebibytes),
       row("  arenas", profile.arenaBytes, mebibytes),
+      ...Object.entries(profile.expected).map(([target, expected]) => row(`  expected on ${target}`, expected, expectedText)),
     ]),
   ]);
   const alone = [["A", batches.onlyA], ["B", batches.onlyB]] as const;
@@ -158,9 +192,9 @@ const change = (a: number, b: number): string => (a === b ? "same" : a === 0 ? "
 /** One row for what is the same in many blocks: `blocks.{0-11}.mlp.fc1`. */
 function describeDispatches({ batch, added, removed, changed, moved }: ProfileDiff): string {
   const entries = [
-    ...removed.map(({ label, kernel }) => ({ sign: "-", label, detail: kernel })),
-    ...added.map(({ label, kernel }) => ({ sign: "+", label, detail: kernel })),
-    ...changed.map(({ label, a, b }) => ({ sign: "~", label, detail: a.kernel === b.kernel ? `${a.kernel}, workgroups ${a.workgroups.join("x")} -> ${b.workgroups.join("x")}` : `${a.kernel}\n    -> ${b.kernel}` })),
+    ...removed.map(({ label, routine }) => ({ sign: "-", label, detail: routine })),
+    ...added.map(({ label, routine }) => ({ sign: "+", label, detail: routine })),
+    ...changed.map(({ label, a, b }) => ({ sign: "~", label, detail: a.routine === b.routine ? [a.routine, ...choiceChanges(a, b)].join("\n    ") : `${a.routine}\n    -> ${b.routine}` })),
   ];
   const groups = new Map<string, { sign: string; detail: string; pattern: string; blocks: number[] }>();
   for (const { sign, label, detail } of entries) {
@@ -175,6 +209,20 @@ function describeDispatches({ batch, added, removed, changed, moved }: ProfileDi
   if (moved > 0) lines.push(`${moved} more differ only in where their buffers lie`);
   return lines.length === 0 ? "" : [`batch ${batch}: dispatches removed (-), added (+), changed (~)`, ...lines].join("\n");
 }
+
+/** How the ways to do a routine differ, where its id is the same. */
+function choiceChanges(a: ComparedDispatch, b: ComparedDispatch): readonly string[] {
+  const missing = (from: readonly string[], names: readonly string[]): readonly string[] => names.filter((name) => !from.includes(name));
+  const lists = [["no longer", missing(b.choices, a.choices)], ["now also", missing(a.choices, b.choices)]] as const;
+  const moves = Object.entries(a.taken).filter(([target, name]) => b.taken[target] !== name);
+  return [
+    ...lists.filter(([, names]) => names.length > 0).map(([what, names]) => `${what} ${some(names)}`),
+    ...moves.map(([target, name]) => `on ${target}: ${name} -> ${b.taken[target]!}`),
+  ];
+}
+
+/** A time in microseconds that a cost model expects. */
+const expectedText = (microseconds: number): string => (microseconds >= 1000 ? `${(microseconds / 1000).toPrecision(3)} ms` : `${microseconds.toPrecision(3)} us`);
 
 /** `7`, or `{0-3,5}`. */
 function ranges(numbers: readonly number[]): string {

@@ -12,7 +12,7 @@ import { jsonOption } from "./options.js";
 export function doctorCommand(cli: Cli): Command {
   return new Command("doctor")
     .summary("tell whether this machine can run models, and what it lacks")
-    .description("Tells what this machine has for running models: Node, Dawn (npm webgpu), a GPU, a software adapter. For what is missing it tells how to get it. It looks from where a package would: from the one that is named, or from the current folder. Exit code 1 if nothing can run.")
+    .description("Tells what this machine has for running models: Node, Dawn (npm webgpu), a GPU, a software adapter, and which features of theirs matter. For what is missing it tells how to get it. It looks from where a package would: from the one that is named, or from the current folder. Exit code 1 if nothing can run.")
     .argument("[package]", "folder that vitc compile wrote (default: any in the current folder)")
     .addOption(jsonOption())
     .addHelpText("after", "\nExamples:\n  $ vitc doctor\n  $ vitc doctor generated/my-vit\n  $ vitc doctor --json")
@@ -22,7 +22,7 @@ export function doctorCommand(cli: Cli): Command {
       const report = await examine(place).finally(() => progress.done());
       if (!report.usable) process.exitCode = 1;
       if (options.json === true) return cli.json((await import("./json.js")).jsonShapes.doctor, report);
-      cli.print(describe(report));
+      cli.print(await describe(report));
     });
 }
 
@@ -101,17 +101,19 @@ interface Probe {
 async function probe(choice: AdapterChoice): Promise<Probe> {
   const { requestDevice } = await import("../../runtime/node.js");
   try {
-    const { device, adapter } = await requestDevice({ adapter: choice });
+    const { abilitiesOf, askedFeatures } = await import("./doctor-features.js");
+    const { device, adapter } = await requestDevice({ adapter: choice, optionalFeatures: askedFeatures });
+    const abilities = abilitiesOf(device, adapter);
     device.destroy();
-    return { adapter: await shown(adapter), reason: "" };
+    return { adapter: await shown(adapter, abilities), reason: "" };
   } catch (error) {
     return { adapter: null, reason: reasonOf(error) };
   }
 }
 
-async function shown(info: AdapterInfo): Promise<NonNullable<DoctorReport["auto"]>> {
+async function shown(info: AdapterInfo, abilities: NonNullable<DoctorReport["auto"]>["abilities"]): Promise<NonNullable<DoctorReport["auto"]>> {
   const { adapterName } = await import("../../runtime/device.js");
-  return { name: adapterName(info), software: info.software, ...(info.notice === undefined ? {} : { notice: info.notice }) };
+  return { name: adapterName(info), software: info.software, ...(info.notice === undefined ? {} : { notice: info.notice }), abilities };
 }
 
 async function describeWebgpu(entry: string | undefined): Promise<DoctorReport["webgpu"]> {
@@ -133,7 +135,8 @@ const triedIn = (reason: string): string => reason.split("\n").filter((line) => 
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-function describe(report: DoctorReport): string {
+async function describe(report: DoctorReport): Promise<string> {
+  const { abilityRows } = await import("./doctor-features.js");
   const adapter = (found: DoctorReport["auto"], none: string): string => (found === null ? none : `${found.name}${found.software ? " (software)" : ""}`);
   const rows: (readonly [string, string])[] = [
     ["vitc", report.version],
@@ -146,7 +149,8 @@ function describe(report: DoctorReport): string {
     ["image files", report.images ? "yes" : "no"],
     ["a run uses", adapter(report.auto, "nothing: no model can run here")],
   ];
+  const abilities = report.auto === null ? [] : abilityRows(report.auto.abilities);
   const lines = rows.filter(([, value]) => value !== "").map(([name, value]) => `${name.padEnd(11)}  ${value}`);
   const problems = report.problems.map(({ what, fix }) => `\n${what}\n  -> ${fix}`);
-  return [...lines, ...problems].join("\n");
+  return [...lines, ...abilities.map(([name, value]) => `  ${name.padEnd(15)}  ${value}`), ...problems].join("\n");
 }

@@ -1,23 +1,25 @@
 import { Command, Option } from "commander";
 import { relative } from "node:path";
+import type { DType } from "../../runtime/plan.js";
 import { printData } from "../emit/print.js";
 import { explain } from "../explain/explain.js";
+import { plural } from "../explain/format.js";
 import { graphData } from "../explain/graph-data.js";
 import type { Report } from "../explain/report.js";
 import { graphAt, graphStages } from "../explain/stages.js";
-import { passesText, summary } from "../explain/text.js";
+import { passesText, routinesText, summary } from "../explain/text.js";
 import { print } from "../ir/print.js";
 import { makePlan } from "../plan/plan.js";
 import { nearest } from "../spec/errors.js";
 import { resolve as resolveSpec } from "../spec/resolve.js";
 import { toSpec } from "../spec/written.js";
 import { UserError, type Cli } from "./context.js";
-import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainShape, explainSpecShape } from "./json-explain.js";
+import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainRoutinesShape, explainShape, explainSpecShape } from "./json-explain.js";
 import { loadSpec, specArgument } from "./load-spec.js";
-import { batchOption, jsonOption } from "./options.js";
+import { batchOption, dtypeOption, jsonOption, withOverrides } from "./options.js";
 import { expectOwnPage, expectWritable, writeWhole } from "./write-whole.js";
 
-const emitted = ["spec", "graph", "passes", "plan", "wgsl"] as const;
+const emitted = ["spec", "graph", "passes", "routines", "plan", "wgsl"] as const;
 
 interface Options {
   readonly emit?: (typeof emitted)[number];
@@ -26,6 +28,7 @@ interface Options {
   readonly html?: string | true;
   readonly force?: boolean;
   readonly batch?: readonly number[];
+  readonly dtype?: DType;
   readonly json?: boolean;
 }
 
@@ -33,7 +36,7 @@ interface Options {
 export function explainCommand(cli: Cli): Command {
   return new Command("explain")
     .summary("show what the compiler makes of a spec, and why")
-    .description("Shows what the compiler makes of a spec: sizes, passes, dispatches and their costs, memory. Nothing is compiled to disk.")
+    .description("Shows what the compiler makes of a spec: sizes, passes, dispatches and their costs, the ways to do them and which kind of adapter takes which, memory. Nothing is compiled to disk.")
     .argument("<spec>", specArgument)
     .addOption(new Option("--emit <stage>", "print a stage of the compiler instead").choices(emitted))
     .addOption(new Option("--pass <name>", "with --emit graph: after which pass (build: as built)").choices(graphStages).default("lowered"))
@@ -41,6 +44,7 @@ export function explainCommand(cli: Cli): Command {
     .option("--html [file]", "write a page that shows it all (default: <name of the spec>.html)")
     .option("--force", "with --html: replace a file that vitc did not write")
     .addOption(batchOption())
+    .addOption(dtypeOption("how to store matrices (default: as the spec prefers)"))
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -56,7 +60,7 @@ Examples:
       if (graphOnly) throw new UserError(`--pass says which graph to print: add --emit graph`);
       if (options.kernel !== undefined && options.emit !== "wgsl") throw new UserError(`--kernel says which WGSL to print: add --emit wgsl`);
       const { spec } = await loadSpec(reference, cli.cwd);
-      const input = options.batch !== undefined && typeof spec === "object" && spec !== null ? { ...spec, batch: options.batch } : spec;
+      const input = withOverrides(spec, options);
       if (options.html !== undefined) await writePage(cli, explain(input), options);
       if (options.html === undefined || options.emit !== undefined || options.json === true) emit(cli, input, options);
     });
@@ -79,6 +83,10 @@ function emit(cli: Cli, input: unknown, { emit: stage, pass = "lowered", kernel,
       const { passes } = explain(input);
       return json ? cli.json(explainPassesShape, { passes }) : cli.print(passesText(passes));
     }
+    case "routines": {
+      const report = explain(input);
+      return json ? cli.json(explainRoutinesShape, { targets: report.targets, routines: report.routines }) : cli.print(routinesText(report));
+    }
     case "plan": {
       const { plan } = makePlan(resolveSpec(input));
       if (!json) return cli.print(printData(plan));
@@ -89,7 +97,7 @@ function emit(cli: Cli, input: unknown, { emit: stage, pass = "lowered", kernel,
     case "wgsl": {
       const kernels = kernelsNamed(explain(input), kernel);
       if (json) return cli.json(explainKernelsShape, { kernels });
-      return cli.print(kernels.map(({ id, dispatches, code }) => `// ${id}: launched by ${dispatches} ${dispatches === 1 ? "dispatch" : "dispatches"}\n${code}`).join("\n"));
+      return cli.print(kernels.map(({ id, dispatches, takenOn, code }) => `// ${id}: for ${plural(dispatches, "dispatch")}, ${takenOn.length > 0 ? `taken on ${takenOn.join(", ")}` : "taken by nobody untuned"}\n${code}`).join("\n"));
     }
     default:
       return stage satisfies never;

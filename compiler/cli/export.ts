@@ -68,7 +68,12 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
           allowExtra: options.allowExtra,
           signal,
           onProgress: ({ loaded, total }) => line.update(loaded / Math.max(1, total)),
-          upload: (index, _offset, values) => put(graph.parameters[index]!.name, values),
+          upload: (index, _offset, values) => {
+            const { name } = graph.parameters[index]!;
+            // The recipe below asks for f32 alone.
+            if (!(values instanceof Float32Array)) throw new TypeError(`${name} was packed as something else than f32`);
+            return put(name, values);
+          },
         });
         ignored = report.ignored;
       },

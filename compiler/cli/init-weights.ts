@@ -37,8 +37,9 @@ export function initWeightsCommand(cli: Cli): Command {
       const { seed, scheme } = options;
 
       const [{ resolve: resolveSpec }, { buildGraph }, { initialize }, { writeSafetensorsFile }] = await Promise.all([import("../spec/resolve.js"), import("../ir/build.js"), import("../checkpoint/init.js"), import("../checkpoint/safetensors.js")]);
-      const tensors = buildGraph(resolveSpec(spec), { batch: 1 }).parameters.map(({ name, value }) => ({ name, shape: value.shape }));
-      const valuesOf = initialize(tensors, { seed, scheme });
+      const resolved = resolveSpec(spec);
+      const tensors = buildGraph(resolved, { batch: 1 }).parameters.map(({ name, value }) => ({ name, shape: value.shape }));
+      const valuesOf = initialize(tensors, { seed, scheme, layerScale: resolved.layerScale });
       const sizes = tensors.map(({ shape }) => shape.reduce((product, size) => product * size, 1));
       const parameters = sizes.reduce((sum, size) => sum + size, 0);
       const progress = cli.progress(`Writing ${relative(cli.cwd, file)}`);

@@ -1,7 +1,10 @@
 /** The shapes of what `vitc bench` and `vitc profile` print with `--json`. Times are in the unit that the field names. */
 import { z } from "zod";
+import { decidedShape } from "./json-run.js";
 
 const count = z.number().int().min(0);
+/** No whole number where a product is split by columns. */
+const amount = z.number().min(0);
 const time = z.number().min(0);
 
 const adapter = z.strictObject({
@@ -30,21 +33,23 @@ const summary = z.strictObject({
   mean: time,
 });
 
-const dtype = z.enum(["f32"]).describe("Of weights and activations.");
+const dtype = z.enum(["f32", "f16"]).describe("How matrices are stored; arithmetic is f32 in any case.");
+const robust = z.boolean().describe("Whether the driver checks every index of a kernel.");
 
 const benchCase = z.strictObject({
   package: z.string().describe("Its folder, as it was given."),
   name: z.string().describe("The model's."),
   fingerprint: z.string().describe("Of the plan."),
   dtype,
+  robust,
   batch: count.describe("Images in a run."),
   milliseconds: summary.describe("Of a run, from values in memory to outputs in memory."),
   imagesPerSecond: time.describe("At the median."),
-  flops: count.describe("Of a run, as planned; a multiply-add counts two."),
-  bytes: count.describe("What a run must move between memory and kernels, in bytes, as planned."),
+  flops: amount.describe("Of a run, as planned; a multiply-add counts two."),
+  bytes: amount.describe("What a run must move between memory and kernels, in bytes, as planned."),
   flopRate: time.describe("FLOP/s at the median."),
   byteRate: time.describe("Bytes/s at the median."),
-  computeShare: time.describe("`flopRate` over the compute peak."),
+  computeShare: time.describe("`flopRate` over the compute peak, which is f32's: above 1 where matrix units do f16."),
   memoryShare: time.describe("`byteRate` over the memory peak. Above 1 where caches serve what memory would not."),
   samples: z.array(time).describe("Milliseconds of each run, in order."),
 });
@@ -52,21 +57,26 @@ const benchCase = z.strictObject({
 const load = z.strictObject({
   package: z.string(),
   name: z.string(),
+  dtype,
+  robust,
   weights: z.string().describe("The weight file or URL, or how random ones were made."),
   milliseconds: z.strictObject({
     device: time.describe("Requesting the device, once Dawn runs and the adapter is found."),
     pipelines: time.describe("Allocating buffers and building pipelines."),
     weights: time.describe("Reading, packing and uploading; without what making random ones took."),
+    reading: time.describe("The part of `weights` in which reads were under way; packing goes on meanwhile."),
     firstRun: z.array(time).describe("The first run of each batch size, in the order of the cases."),
     total: time.describe("Until the end of the first run of the first batch size."),
   }),
   plannedBytes: count.describe("GPU memory that the plan asks for, in bytes."),
   allocatedBytes: count.describe("GPU memory that the model holds, in bytes."),
+  decided: decidedShape,
 });
 
 const comparison = z.strictObject({
   name: z.string(),
   dtype,
+  robust,
   batch: count,
   verdict: z.enum(["slower", "faster", "unclear", "same", "new"]).describe("`new`: the baseline has no such case. `unclear`: the difference is not beyond the noise."),
   ratio: time.nullable().describe("Median now over median of the baseline."),
@@ -81,8 +91,9 @@ export const benchShape = z.strictObject({
   notices: z.array(z.string()).describe("What a user should know: a software adapter, random weights, a probe that is unreliable."),
   startMilliseconds: time.describe("Loading Dawn and finding the adapter, once a process."),
   peaks,
-  loads: z.array(load).describe("One a package, in the order given."),
-  cases: z.array(benchCase).describe("One a package and batch size."),
+  loads: z.array(load).describe("One a package and dtype, in the order given."),
+  cases: z.array(benchCase).describe("One a package, dtype and batch size."),
+  unavailable: z.array(z.strictObject({ package: z.string(), name: z.string(), dtype, robust, reason: z.string() })).describe("What this adapter cannot run."),
   comparison: z.strictObject({
     baseline: z.string().describe("The file, as it was given."),
     allowed: time.describe("Share by which a case may be slower: 0.1 for 10 %."),
@@ -91,8 +102,10 @@ export const benchShape = z.strictObject({
   }).nullable().describe("With --baseline."),
 });
 
+const by = z.enum(["tuned", "cost", "only"]).describe("`tuned`: it was measured to be best on this adapter. `cost`: the cost model prefers it. `only`: nothing else runs here.");
+
 const kind = z.enum(["convolution", "matmul", "attention", "norm", "embed", "pool", "sum", "other"]);
-const cost = { microseconds: time, share: time.describe("Of the time of all dispatches."), flops: count, bytes: count };
+const cost = { microseconds: time, share: time.describe("Of the time of all dispatches."), flops: amount, bytes: amount };
 
 /** `vitc profile PACKAGE --json`. */
 export const profileShape = z.strictObject({
@@ -101,14 +114,15 @@ export const profileShape = z.strictObject({
   name: z.string().describe("The model's."),
   fingerprint: z.string().describe("Of the plan."),
   dtype,
+  robust,
   batch: count,
   weights: z.string(),
   adapter,
   notices: z.array(z.string()),
-  clock: z.enum(["timestamps", "wall"]).describe("`timestamps`: the GPU's clock around each dispatch. `wall`: from submitting a dispatch alone until it is done, which includes the way there and back."),
-  replays: count.describe("How often each dispatch was timed; times are medians."),
+  clock: z.enum(["timestamps", "wall"]).describe("`timestamps`: the GPU's clock around each launch. `wall`: from submitting a launch alone until it is done, which includes the way there and back."),
+  replays: count.describe("How often each launch was timed; times are medians."),
   peaks,
-  emptyMicroseconds: time.describe("What an empty dispatch takes by the same clock."),
+  emptyMicroseconds: time.describe("What an empty launch takes by the same clock."),
   microseconds: time.describe("Sum over the dispatches."),
   wholeRunMilliseconds: summary.describe("Of runs as a user has them: one pass, with upload and readback."),
   kinds: z.array(z.strictObject({ kind, dispatches: count, ...cost })).describe("Slowest first."),
@@ -116,12 +130,14 @@ export const profileShape = z.strictObject({
     index: count,
     label: z.string().describe("Where in the model."),
     kind,
-    kernel: z.string(),
-    workgroups: z.tuple([count, count, count]),
+    routine: z.string().describe("What it does."),
+    choice: z.string().describe("In which of the routine's ways."),
+    by,
+    launches: z.array(z.strictObject({ kernel: z.string(), workgroups: z.tuple([count, count, count]).readonly(), microseconds: time })).readonly().describe("Usually one; where a way has several, the dispatch's time is their sum."),
     ...cost,
     flopRate: time.describe("FLOP/s."),
     byteRate: time.describe("Bytes/s."),
-    bound: z.enum(["compute", "memory", "launch"]).describe("Which floor is highest: FLOPs or bytes at the adapter's peaks, or an empty dispatch."),
+    bound: z.enum(["compute", "memory", "launch"]).describe("Which floor is highest: FLOPs or bytes at the adapter's peaks, or empty launches."),
     reach: time.describe("That floor over the time: 1 is as fast as the adapter allows."),
     beginMicroseconds: time.describe("In the replay of median length."),
     endMicroseconds: time,

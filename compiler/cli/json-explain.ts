@@ -13,9 +13,12 @@ const triple = z.tuple([count, count, count]).readonly();
 const label = z.string().describe("Where in the model, as `blocks.3.mlp.fc1`.");
 const kind = z.enum(["convolution", "matmul", "attention", "norm", "embed", "pool", "sum"]).describe("What the dispatch mostly does.");
 const view = z.tuple([z.string().describe("Buffer: `input`, `weights.<i>` or an arena."), count.describe("Byte offset."), count.describe("Bytes.")]).readonly();
-const views = list(view).describe("What each binding of the kernel sees, in order; the result is the last.");
+const views = list(view).describe("The operands: inputs, weights, the result, then scratch memory that some choices need.");
 const workgroups = triple.describe("Workgroup counts.");
 const kernelId = z.string().describe("Id of the kernel.");
+const routineId = z.string().describe("Id of the routine: what the dispatch does.");
+const dtype = z.enum(["f32", "f16"]).describe("How matrices are stored; arithmetic is f32 in any case.");
+const byTarget = <T extends z.ZodType>(value: T) => z.record(z.string(), value).readonly();
 
 // ------------------------------------------------------------------------------------------------------ report
 
@@ -24,9 +27,9 @@ const dispatch = z.strictObject({
   label,
   kind,
   block: count.nullable().describe("The encoder block; null before the first and after the last."),
-  kernel: kernelId,
-  workgroups,
+  routine: routineId,
   views,
+  result: count.describe("Index of the view that is the result."),
   shape: sizes("Of the result, without the batch axis."),
   flops,
   bytes: bytes("What must move between memory and the kernel at least once"),
@@ -47,6 +50,7 @@ const lifetime = z.strictObject({
   from: count.describe("Index of the dispatch that writes it."),
   to: count.describe("Index of the last dispatch that needs it; the number of dispatches for outputs. A value that is updated in place ends before its successor begins."),
   inPlace: z.boolean().describe("Whether it took over the bytes of the value it updates."),
+  scratch: z.boolean().describe("Whether it holds nothing before and after its dispatch."),
   outputs: texts("Outputs of the model that it is."),
 });
 
@@ -64,6 +68,7 @@ const profile = z.strictObject({
   })).describe("The run in parts; neighbouring blocks that are equal are one."),
   flops,
   bytes: bytes("Moved"),
+  expected: byTarget(z.number().min(0)).describe("Microseconds that a run is expected to take on each kind of adapter; good for comparisons of the same kind alone."),
   byKind: list(z.strictObject({ kind, ...total })),
   byBlock: list(z.strictObject({ block: z.string().describe("`embedding`, `blocks.0`, ..., `head`."), ...total })),
   arenas: list(z.strictObject({ name: z.string(), bytes: bytes("Size"), values: list(lifetime).describe("Which value lies where, and when.") })).describe("Buffers of the activations."),
@@ -91,13 +96,37 @@ const pass = z.strictObject({
   events: list(event),
 });
 
+const plannedKernel = {
+  id: z.string(),
+  bindings: list(z.strictObject({ name: z.string(), access: z.enum(["read", "read_write"]), bytes: bytes("What the kernel may touch, from the beginning") })).describe("Binding i is at @group(0) @binding(i)."),
+  workgroupSize: triple.describe("Invocations of a workgroup."),
+  features: texts("WebGPU features that the device must have been made with.").optional(),
+  subgroupSize: count.optional().describe("Invocations of a subgroup that it is right for; any if it is absent."),
+  matrix: triple.optional().describe("Shape [m, n, k] of the subgroup matrices that it needs."),
+};
+
 const kernel = z.strictObject({
+  ...plannedKernel,
+  kind,
+  routines: texts("Routines that have it in one of their choices."),
+  dispatches: count.describe("How many dispatches of all batch sizes do these."),
+  takenOn: texts("The kinds of adapter that launch it."),
+  code: z.string().describe("WGSL."),
+});
+
+const routine = z.strictObject({
   id: z.string(),
   kind,
-  bindings: list(z.strictObject({ name: z.string(), access: z.enum(["read", "read_write"]) })).describe("Binding i is at @group(0) @binding(i)."),
-  workgroupSize: triple.describe("Invocations of a workgroup."),
-  dispatches: count.describe("How many dispatches of all batch sizes launch it."),
-  code: z.string().describe("WGSL."),
+  dispatches: count.describe("How many dispatches of all batch sizes do it."),
+  choices: list(z.strictObject({
+    name: z.string().describe("Unique in the routine, and the same for routines alike; tuning tables name it."),
+    launches: list(z.strictObject({ kernel: kernelId, workgroups })).describe("Usually one; the last writes the result."),
+    costs: byTarget(z.number().min(0)).describe("Microseconds that the cost model expects on each kind of adapter."),
+    features: texts("WebGPU features that it needs."),
+    subgroupSize: count.nullable().describe("Invocations of a subgroup that it needs; null for any."),
+    matrix: triple.nullable().describe("Shape of subgroup matrices that it needs; null for none."),
+  })).describe("The ways to do it; the first is right on every adapter."),
+  taken: byTarget(z.string()).describe("The choice of each kind of adapter, if it has what the choice needs and was not tuned."),
 });
 
 const geometry = z.strictObject({
@@ -114,12 +143,15 @@ export const explainShape = z.strictObject({
   vitc: z.string().describe("Version of the compiler."),
   name: z.string(),
   fingerprint: z.string().describe("Of the plan: equal plans have equal fingerprints."),
+  dtype,
+  targets: texts("The kinds of adapter that choices are ranked for."),
   spec: specSchema.describe("The spec with every default spelled out."),
   geometry: geometry.describe("Sizes that follow from the spec."),
   parameters: count.describe("Numbers in the weight file that the model reads."),
   graph: z.strictObject({ built: graphSize, lowered: graphSize }).describe("The graph as built, and after all passes."),
   passes: list(pass).describe("In the order in which they run."),
   profiles: list(profile).describe("One for each batch size, ascending."),
+  routines: list(routine),
   kernels: list(kernel),
   weights: z.strictObject({
     bytes: bytes("GPU memory of all"),
@@ -129,6 +161,7 @@ export const explainShape = z.strictObject({
       buffer: count.describe("`weights.<i>`."),
       offset: count,
       bytes: bytes("Size"),
+      dtype,
       shape: sizes("As packed."),
       sources: texts("Names in the weight file."),
       steps: texts("What the recipe does with them, in order."),
@@ -148,7 +181,7 @@ export const explainShape = z.strictObject({
 const plannedProfile = {
   batch: count.describe("Images in a run."),
   arenas: list(z.strictObject({ name: z.string(), bytes: bytes("Size") })).describe("Buffers of the activations."),
-  dispatches: list(z.strictObject({ label, kernel: kernelId, views, workgroups, flops, bytes: bytes("What must move between memory and the kernel at least once") })),
+  dispatches: list(z.strictObject({ label, routine: routineId, views, flops, bytes: bytes("What must move between memory and the kernel at least once") })),
   input: view.describe("Where a run finds the images."),
   outputs: list(z.strictObject({ name: z.string(), view, readback: count.describe("First byte of its copy in the buffer for reading.") })).describe("Where a run leaves the outputs."),
   readbackBytes: bytes("Buffer that outputs are copied to for reading"),
@@ -162,6 +195,7 @@ const tensor = z.strictObject({ name: z.string(), shape: sizes("Without the batc
 export const explainPlanShape = z.strictObject({
   name: z.string(),
   fingerprint: z.string().describe("Equal plans have equal fingerprints."),
+  dtype,
   ...plannedProfile,
   moreBatches: list(z.strictObject(plannedProfile)).describe("The same for the other batch sizes, ascending."),
   tensors: z.strictObject({ input: tensor, outputs: list(tensor) }).describe("What goes in and comes out, as the user sees it."),
@@ -172,8 +206,19 @@ export const explainPlanShape = z.strictObject({
     interpolation: z.enum(["bilinear", "bicubic", "lanczos", "nearest"]),
     mean: list(z.number()),
     std: list(z.number()),
+    normalize: z.enum(["outside", "inside"]),
   }).describe("How a photograph becomes the input."),
-  kernels: list(kernel.pick({ id: true, bindings: true, workgroupSize: true })),
+  kernels: list(z.strictObject(plannedKernel)),
+  routines: list(z.strictObject({
+    id: z.string(),
+    choices: list(z.strictObject({
+      name: z.string(),
+      launches: list(z.strictObject({ kernel: kernelId, workgroups, bind: list(count).optional().describe("Which views its bindings are; absent: all, in order.") })),
+      costs: list(z.number().min(0)).describe("Microseconds that the cost model expects on each of `targets`."),
+    })),
+  })),
+  targets: texts("The kinds of adapter that choices are ranked for."),
+  tuned: list(z.strictObject({ adapter: z.string(), choices: z.record(z.string(), z.string()).readonly() })).describe("Measured choices by adapter; none in a plan that is not of a package."),
   weightBuffers: list(count).describe("Bytes of each weight buffer."),
   limits: z.record(z.string(), z.number()).readonly().describe("Device limits needed beyond WebGPU's defaults."),
 });
@@ -202,6 +247,9 @@ export const explainGraphShape = z.strictObject({
 
 /** `vitc explain SPEC --emit passes --json`. */
 export const explainPassesShape = z.strictObject({ passes: list(pass).describe("In the order in which they run.") });
+
+/** `vitc explain SPEC --emit routines --json`. */
+export const explainRoutinesShape = z.strictObject({ targets: texts("The kinds of adapter that choices are ranked for."), routines: list(routine) });
 
 /** `vitc explain SPEC --emit wgsl --json`. */
 export const explainKernelsShape = z.strictObject({ kernels: list(kernel) });

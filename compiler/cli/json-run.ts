@@ -3,6 +3,13 @@ import { z } from "zod";
 
 const count = z.number().int().min(0);
 
+/** What decided how routines are done. */
+export const decidedShape = z.strictObject({
+  tuned: count.describe("By a measurement on this adapter."),
+  cost: count.describe("By the cost model."),
+  only: count.describe("There is one way alone that this adapter can run."),
+}).describe("How many routines are done in a way that was decided so.");
+
 const guess = z.strictObject({
   class: count.describe("Index of the logit."),
   label: z.string().describe("The class's name, or its index where the spec has no labels."),
@@ -29,6 +36,9 @@ export const runShape = z.strictObject({
     name: z.string().describe("As the driver calls it."),
     software: z.boolean().describe("Whether kernels ran on the CPU."),
   }),
+  dtype: z.enum(["f32", "f16"]).describe("How matrices were stored."),
+  robust: z.boolean().describe("Whether the driver was asked to check every index of a kernel."),
+  decided: decidedShape,
   notices: z.array(z.string()).readonly().describe("What the runtime wants a user to know: a software adapter, ignored tensors."),
   loadSeconds: z.number().min(0).describe("For the device, the kernels and the weights."),
   runSeconds: z.number().min(0).describe("For all images, from pixels or tensors to outputs; reading the files is not counted."),

@@ -2,32 +2,45 @@
 import { z } from "zod";
 import { specJsonSchema } from "../spec/schema.js";
 import { benchShape, profileShape } from "./json-bench.js";
-import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainShape } from "./json-explain.js";
+import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainRoutinesShape, explainShape } from "./json-explain.js";
 import { runShape } from "./json-run.js";
+import { tuneShape } from "./json-tune.js";
 
 const count = z.number().int().min(0);
-const bytes = (what: string) => count.describe(`${what}, in bytes.`);
+/** No whole number where a product is split by columns. */
+const amount = z.number().min(0);
+const bytes = (what: string) => amount.describe(`${what}, in bytes.`);
 const files = (what: string) => z.array(z.string()).describe(`${what}, relative to the package, sorted.`);
+
+const compiledPlan = {
+  fingerprint: z.string().describe("Hash of the plan: equal plans have equal fingerprints."),
+  kernels: count.describe("Different kernels; an adapter builds those of the ways that it takes."),
+  weightBytes: bytes("GPU memory of the weights"),
+  profiles: z.array(z.strictObject({
+    batch: count.describe("Images in a run."),
+    dispatches: count.describe("Steps of a run."),
+    flops: amount.describe("Floating point operations of a run; a multiply-add counts two."),
+    bytes: bytes("What must move between memory and kernels in a run"),
+    arenaBytes: bytes("GPU memory of the activations"),
+  })).describe("One entry a batch size, ascending."),
+};
 
 const compile = z.strictObject({
   name: z.string().describe("The spec's name."),
   spec: z.string().describe("The spec's file, relative to the package."),
   out: z.string().describe("The package's folder, absolute."),
-  fingerprint: z.string().describe("Hash of the plan: equal plans have equal fingerprints."),
   files: count.describe("Files of the package."),
   changed: files("Files that are new or have a new text"),
   removed: files("Files of the package before that it no longer has"),
   kept: files("Files in the folder that vitc did not write, and kept"),
-  kernels: count.describe("Different kernels, which is the number of GPU pipelines."),
   parameters: count.describe("Numbers in the weight file."),
-  weightBytes: bytes("GPU memory of the weights"),
-  profiles: z.array(z.strictObject({
-    batch: count.describe("Images in a run."),
-    dispatches: count.describe("Kernel launches in a run."),
-    flops: count.describe("Floating point operations of a run; a multiply-add counts two."),
-    bytes: bytes("What must move between memory and kernels in a run"),
-    arenaBytes: bytes("GPU memory of the activations"),
-  })).describe("One entry a batch size, ascending."),
+  ...compiledPlan,
+  variants: z.array(z.strictObject({
+    dtype: z.enum(["f32", "f16"]).describe("How matrices are stored."),
+    ...compiledPlan,
+    routines: count.describe("What dispatches do, each in one of several ways."),
+    tuned: z.array(z.strictObject({ adapter: z.string().describe("Its key."), routines: count })).describe("Adapters that it carries measured choices for, and of how many routines."),
+  })).describe("One a dtype, in the order of preference; the fields above are the first's."),
 });
 
 const check = z.strictObject({
@@ -48,6 +61,13 @@ const adapter = z.strictObject({
   name: z.string().describe("As the driver calls it."),
   software: z.boolean().describe("Whether kernels run on the CPU."),
   notice: z.string().optional().describe("What a user should know about it."),
+  abilities: z.strictObject({
+    key: z.string().describe("By which tuning tables name it."),
+    target: z.string().describe("Its kind: the cost model ranks kernels for it."),
+    subgroupSize: count.nullable().describe("Invocations of a subgroup, where that is always the same."),
+    features: z.array(z.strictObject({ name: z.string().describe("WebGPU's."), there: z.boolean(), means: z.string().describe("What follows for models.") })).describe("Those that matter."),
+    matrices: z.array(z.strictObject({ m: count, n: count, k: count, component: z.string(), result: z.string() })).describe("Shapes of subgroup matrices. Kernels use those of f16 that are added up in f32."),
+  }),
 });
 
 const doctor = z.strictObject({
@@ -75,16 +95,18 @@ const doctor = z.strictObject({
 
 const pair = <T extends z.ZodType>(value: T) => z.strictObject({ a: value, b: value });
 const dispatch = z.strictObject({
-  kernel: z.string(),
-  workgroups: z.tuple([count, count, count]).readonly(),
-  flops: count,
-  bytes: count,
+  routine: z.string().describe("What it does."),
+  choices: z.array(z.string()).describe("Names of the ways to do it."),
+  taken: z.record(z.string(), z.string()).describe("Which of them each kind of adapter takes, if it has what that needs and was not tuned."),
+  flops: amount,
+  bytes: amount,
 });
 
 const diff = z.strictObject({
   same: z.boolean().describe("Whether both plans are equal, to the last offset and line of WGSL."),
   name: pair(z.string()),
   fingerprint: pair(z.string()),
+  dtype: pair(z.enum(["f32", "f16"])).describe("How matrices are stored."),
   weightBytes: pair(bytes("GPU memory of the weights")),
   kernels: z.strictObject({
     count: pair(count),
@@ -96,12 +118,13 @@ const diff = z.strictObject({
   profiles: z.array(z.strictObject({
     batch: count,
     dispatches: pair(count),
-    flops: pair(count),
-    bytes: pair(count),
+    flops: pair(amount),
+    bytes: pair(amount),
     arenaBytes: pair(bytes("GPU memory of the activations")),
+    expected: z.record(z.string(), pair(z.number().min(0))).describe("Microseconds that the cost model expects of a run on each kind of adapter."),
     added: z.array(dispatch.extend({ label: z.string() })).describe("Dispatches that only B has."),
     removed: z.array(dispatch.extend({ label: z.string() })).describe("Dispatches that only A has."),
-    changed: z.array(z.strictObject({ label: z.string(), a: dispatch, b: dispatch })).describe("Dispatches with the same label and another kernel, size or cost."),
+    changed: z.array(z.strictObject({ label: z.string(), a: dispatch, b: dispatch })).describe("Dispatches with the same label that do something else, in other ways, or at another cost."),
     moved: count.describe("Dispatches that differ only in where their buffers lie."),
   })),
 });
@@ -145,10 +168,12 @@ export const jsonShapes = {
   explain: explainShape,
   "explain-graph": explainGraphShape,
   "explain-passes": explainPassesShape,
+  "explain-routines": explainRoutinesShape,
   "explain-plan": explainPlanShape,
   "explain-wgsl": explainKernelsShape,
   bench: benchShape,
   profile: profileShape,
+  tune: tuneShape,
   diff,
   check,
   "init-weights": initWeights,

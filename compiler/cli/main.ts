@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   explain: async () => (await import("./explain.js")).explainCommand,
   bench: async () => (await import("./bench.js")).benchCommand,
   profile: async () => (await import("./profile.js")).profileCommand,
+  tune: async () => (await import("./tune.js")).tuneCommand,
   diff: async () => (await import("./diff.js")).diffCommand,
   check: async () => (await import("./check.js")).checkCommand,
   "init-weights": async () => (await import("./init-weights.js")).initWeightsCommand,
@@ -72,6 +73,7 @@ Examples:
   $ vitc init-weights my.ts --out my.safetensors
   $ vitc run generated/my-vit --weights my.safetensors --input photo.jpg
   $ vitc explain my.ts --html                 what the compiler made of it, and why
+  $ vitc tune generated/my-vit                the fastest kernels of this adapter
   $ vitc check                                is generated/ up to date?
   $ vitc doctor                               can this machine run a model?
 

@@ -1,20 +1,21 @@
-/** What `vitc bench` and `vitc profile` share: their options, and the way from a folder to something that can be measured. */
+/** What `vitc bench`, `vitc profile` and `vitc tune` share: their options, and the way from a folder to something that can be measured. */
 import { InvalidArgumentError, Option } from "commander";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { adapterName, type AdapterInfo } from "../../runtime/device.js";
-import type { WeightRecipe } from "../../runtime/plan.js";
-import type { WeightsInput } from "../../runtime/weights.js";
+import { fromPath } from "../../runtime/node.js";
+import type { Plan, WeightRecipe } from "../../runtime/plan.js";
+import { toSource, type WeightsSource } from "../../runtime/weights.js";
 import type { Peaks } from "../measure/peaks.js";
 import { randomWeights } from "../measure/random-weights.js";
-import { profileOf } from "../measure/subject.js";
+import { profileOf, type SubjectWeights } from "../measure/subject.js";
 import { UserError } from "./context.js";
 import { parseWhole } from "./options.js";
 import { importPackage, type ImportedPackage } from "./run-package.js";
 
 export interface MeasureOptions {
   readonly weights?: string;
-  readonly dtype: "f32";
+  readonly robust?: boolean;
   readonly adapter: "auto" | "gpu" | "software";
   readonly runs?: number;
   readonly seconds: number;
@@ -30,11 +31,7 @@ export const weightsOption = (): Option => new Option("-w, --weights <file|url>"
 
 export const adapterOption = (): Option => new Option("--adapter <which>", "auto takes a GPU, or else a software adapter and says so").choices(["auto", "gpu", "software"]).default("auto");
 
-export const dtypeOption = (): Option =>
-  new Option("--dtype <type>", "of weights and activations").default("f32").argParser((text: string) => {
-    if (text !== "f32") throw new InvalidArgumentError("Packages of this version compute in f32 alone: leave it out, or write f32.");
-    return text;
-  });
+export const clockOption = (what: string): Option => new Option("--clock <which>", what).choices(["auto", "timestamps", "wall"]).default("auto");
 
 export const runsOption = (what: string): Option =>
   new Option("--runs <n>", what).argParser((text: string) => {
@@ -61,7 +58,7 @@ export interface MeasuredPackage {
   /** The weight file, or how the random weights are made. */
   readonly weightsName: string;
   /** New for each load. */
-  weights(): { readonly input: WeightsInput; milliseconds(): number };
+  weights(signal: AbortSignal): Promise<SubjectWeights>;
 }
 
 /** @throws UserError when the folder is no package. */
@@ -69,15 +66,21 @@ export async function openPackage(name: string, given: string | undefined, cwd: 
   const found = await importPackage(name, cwd);
   if (given !== undefined) {
     // Two letters at least: C:\weights is a path.
-    const weightsName = /^[a-z][a-z0-9+.-]+:/i.test(given) ? given : resolve(cwd, given);
-    return { name, found, weightsName, weights: () => ({ input: weightsName, milliseconds: () => 0 }) };
+    const isUrl = /^[a-z][a-z0-9+.-]+:/i.test(given);
+    const weightsName = isUrl ? given : resolve(cwd, given);
+    const open = (signal: AbortSignal): Promise<WeightsSource> => (isUrl ? toSource(given, { signal }) : fromPath(weightsName));
+    return { name, found, weightsName, weights: async (signal) => ({ input: await open(signal), made: () => 0 }) };
   }
   const recipe = await importRecipe(found, name);
-  const weights = (): ReturnType<MeasuredPackage["weights"]> => {
-    const { source, milliseconds } = randomWeights(recipe, randomSeed);
-    return { input: source, milliseconds };
+  return {
+    name,
+    found,
+    weightsName: `random, seed ${randomSeed}`,
+    async weights() {
+      const { source, milliseconds } = randomWeights(recipe, randomSeed);
+      return { input: source, made: milliseconds };
+    },
   };
-  return { name, found, weightsName: `random, seed ${randomSeed}`, weights };
 }
 
 async function importRecipe({ folder }: ImportedPackage, name: string): Promise<WeightRecipe> {
@@ -87,7 +90,7 @@ async function importRecipe({ folder }: ImportedPackage, name: string): Promise<
 }
 
 /** @throws UserError for a batch size that the package was not compiled for. */
-export function expectBatch({ name, found: { plan } }: MeasuredPackage, batch: number): void {
+export function expectBatch(name: string, plan: Plan, batch: number): void {
   if (profileOf(plan, batch) !== undefined) return;
   const sizes = plan.programs.infer.map((profile) => profile.batch);
   throw new UserError(`--batch ${batch}: ${name} was compiled for ${sizes.length === 1 ? "batch" : "batches"} ${sizes.join(", ")}; compile it for this one with: npx vitc compile SPEC --batch ${[...sizes, batch].join(",")} --out ${name}`);

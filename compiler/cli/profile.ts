@@ -2,18 +2,21 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { open } from "node:fs/promises";
 import { relative } from "node:path";
 import { adapterName } from "../../runtime/device.js";
+import type { DType, Plan } from "../../runtime/plan.js";
 import { profile, type ProfileResult } from "../measure/profile.js";
 import { chromeTrace, traceBeginning } from "../measure/trace.js";
 import { version } from "../version.js";
 import { UserError, type Cli } from "./context.js";
 import { table } from "./format.js";
 import { profileShape, type ProfileReport } from "./json-bench.js";
-import { adapterOption, adapterText, digits, dtypeOption, expectBatch, microseconds, milliseconds, openPackage, peakNotices, peaksText, percent, randomNotice, runsOption, secondsOption, weightsOption, type MeasuredPackage, type MeasureOptions } from "./measure-options.js";
-import { jsonOption, parseWhole } from "./options.js";
+import { adapterOption, adapterText, clockOption, digits, expectBatch, microseconds, milliseconds, openPackage, peakNotices, peaksText, percent, randomNotice, runsOption, secondsOption, weightsOption, type MeasuredPackage, type MeasureOptions } from "./measure-options.js";
+import { dtypeOption, jsonOption, parseWhole, robustOption } from "./options.js";
+import { planFor } from "./run-package.js";
 import { expectOwnPage, expectWritable, writeWhole } from "./write-whole.js";
 
 interface Options extends MeasureOptions {
   readonly batch?: number;
+  readonly dtype?: DType;
   readonly clock: "auto" | "timestamps" | "wall";
   readonly top?: number;
   readonly trace?: string;
@@ -29,11 +32,12 @@ export function profileCommand(cli: Cli): Command {
     .argument("<package>", "folder that vitc compile wrote")
     .addOption(weightsOption())
     .addOption(new Option("--batch <size>", "batch size to run (default: the smallest that the package was compiled for)").argParser(parsePositive))
-    .addOption(dtypeOption())
+    .addOption(dtypeOption("dtype to run (default: the package's first that the adapter can run)"))
+    .addOption(robustOption())
     .addOption(runsOption("how often to time each dispatch"))
     .addOption(secondsOption("or: how long, at least 3 times", 3))
     .addOption(adapterOption())
-    .addOption(new Option("--clock <which>", "timestamps are the GPU's own; wall submits each dispatch alone; auto takes timestamps if there are any").choices(["auto", "timestamps", "wall"]).default("auto"))
+    .addOption(clockOption("timestamps are the GPU's own; wall submits each launch alone; auto takes timestamps if there are any"))
     .addOption(new Option("--top <n>", "print only the n slowest dispatches").argParser(parsePositive))
     .option("--trace <file.json>", "write a timeline for chrome://tracing and ui.perfetto.dev")
     .option("--html <file.html>", "write a page that shows it all")
@@ -58,26 +62,28 @@ function parsePositive(text: string): number {
 async function run(cli: Cli, reference: string, options: Options): Promise<void> {
   // What can be wrong is looked at before anything is measured.
   const opened = await openPackage(reference, options.weights, cli.cwd);
-  const { plan } = opened.found;
+  const notices = [...randomNotice([opened])];
+  const onNotice = (notice: string): void => void (notices.includes(notice) || notices.push(notice));
+  const plan = await planFor(opened.found, reference, options, onNotice);
   const batch = options.batch ?? Math.min(...plan.programs.infer.map((each) => each.batch));
-  expectBatch(opened, batch);
+  expectBatch(reference, plan, batch);
   const trace = options.trace === undefined ? undefined : await expectWritable("--trace", options.trace, [".json"], cli.cwd);
   const html = options.html === undefined ? undefined : await expectWritable("--html", options.html, [".html", ".htm"], cli.cwd);
   if (options.force !== true) {
     if (trace !== undefined) await expectOwnTrace(trace, cli.cwd);
     if (html !== undefined) await expectOwnPage("--html", html, cli.cwd);
   }
-  const notices = [...randomNotice([opened])];
   const line = cli.progress(`Profiling ${plan.name}`);
   const result = await profile({
     subject: { name: reference, plan, load: (loading) => opened.found.load(loading) },
-    weights: opened.weights().input,
+    weights: (await opened.weights(cli.signal)).input,
     batch,
     adapter: options.adapter,
+    robust: options.robust === true,
     clock: options.clock,
     runs: options.runs,
     seconds: options.seconds,
-    onNotice: (notice) => void (notices.includes(notice) || notices.push(notice)),
+    onNotice,
     onProgress: (share, detail) => line.update(share, `(${detail})`),
     signal: cli.signal,
   }).finally(() => line.done());
@@ -91,10 +97,10 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
     const { profilePage } = await import("../measure/profile-page.js");
     await writeWhole(html, profilePage({ name: plan.name, fingerprint: plan.fingerprint, adapter, version, notices, result }), cli);
   }
-  if (options.json === true) cli.json(profileShape, reportOf(opened, result, notices));
+  if (options.json === true) cli.json(profileShape, reportOf(opened, plan, options.robust === true, result, notices));
   else {
     for (const notice of notices) cli.say(notice);
-    cli.print(text(plan.name, adapter, result, options.top));
+    cli.print(text(`${plan.name} in ${plan.dtype}`, adapter, result, options.top));
   }
   for (const file of [trace, html]) if (file !== undefined) cli.say(`wrote ${relative(cli.cwd, file)}`);
 }
@@ -114,16 +120,17 @@ async function expectOwnTrace(file: string, cwd: string): Promise<void> {
 
 function clockNotice({ clock, emptyMicroseconds }: ProfileResult): readonly string[] {
   if (clock === "timestamps") return [];
-  return [`Times are the wall clock's, each dispatch submitted alone: ${microseconds(emptyMicroseconds)} of each is the way to the adapter and back.`];
+  return [`Times are the wall clock's, each launch submitted alone: ${microseconds(emptyMicroseconds)} of each is the way to the adapter and back.`];
 }
 
-function reportOf({ name, found: { plan }, weightsName }: MeasuredPackage, { adapter, batch, clock, replays, peaks, emptyMicroseconds, microseconds: sum, wholeRun, kinds, dispatches, timeline }: ProfileResult, notices: readonly string[]): ProfileReport {
+function reportOf({ name, weightsName }: MeasuredPackage, plan: Plan, robust: boolean, { adapter, batch, clock, replays, peaks, emptyMicroseconds, microseconds: sum, wholeRun, kinds, dispatches, timeline }: ProfileResult, notices: readonly string[]): ProfileReport {
   return {
     vitc: version,
     package: name,
     name: plan.name,
     fingerprint: plan.fingerprint,
-    dtype: "f32",
+    dtype: plan.dtype,
+    robust,
     batch,
     weights: weightsName,
     adapter: { name: adapterName(adapter), software: adapter.software },
@@ -135,15 +142,15 @@ function reportOf({ name, found: { plan }, weightsName }: MeasuredPackage, { ada
     microseconds: sum,
     wholeRunMilliseconds: wholeRun,
     kinds: [...kinds],
-    dispatches: dispatches.map((dispatch, i) => ({ ...dispatch, workgroups: [...dispatch.workgroups], beginMicroseconds: timeline[i]!.begin, endMicroseconds: timeline[i]!.end })),
+    dispatches: dispatches.map((dispatch, i) => ({ ...dispatch, launches: [...dispatch.launches], beginMicroseconds: timeline[i]!.begin, endMicroseconds: timeline[i]!.end })),
   };
 }
 
 function text(name: string, adapter: string, { batch, clock, replays, peaks, microseconds: sum, wholeRun, dispatches, kinds, emptyMicroseconds }: ProfileResult, top: number | undefined): string {
   const shown = top === undefined ? dispatches : [...dispatches].sort((a, b) => b.microseconds - a.microseconds).slice(0, top);
   const rows = table([
-    ["dispatch", "kind", "time", "share", "MFLOPs", "MB", "GFLOP/s", "GB/s", "bound by", "reach"],
-    ...shown.map(({ label, kind, microseconds: time, share, flops, bytes, flopRate, byteRate, bound, reach }) => [label, kind, microseconds(time), percent(share), digits(flops / 1e6), digits(bytes / 1e6), digits(flopRate / 1e9), digits(byteRate / 1e9), bound, percent(reach)]),
+    ["dispatch", "kind", "time", "share", "MFLOPs", "MB", "GFLOP/s", "GB/s", "bound by", "reach", "choice"],
+    ...shown.map(({ label, kind, microseconds: time, share, flops, bytes, flopRate, byteRate, bound, reach, choice, launches }) => [label, kind, microseconds(time), percent(share), digits(flops / 1e6), digits(bytes / 1e6), digits(flopRate / 1e9), digits(byteRate / 1e9), bound, percent(reach), `${choice}${launches.length > 1 ? ` (sum of ${launches.length} launches)` : ""}`]),
   ]);
   const totals = table([
     ["kind", "dispatches", "time", "share", "GFLOP/s", "GB/s"],
@@ -152,7 +159,7 @@ function text(name: string, adapter: string, { batch, clock, replays, peaks, mic
   const left = dispatches.length - shown.length;
   return [
     `${name}, batch ${batch}, on ${adapter}; ${peaksText(peaks)}`,
-    `${dispatches.length} dispatches take ${microseconds(sum)} (medians of ${replays}, ${clock === "timestamps" ? "GPU timestamps" : "wall clock"}; an empty one ${microseconds(emptyMicroseconds)}); a whole run takes ${milliseconds(wholeRun.p50)}`,
+    `${dispatches.length} dispatches take ${microseconds(sum)} (medians of ${replays}, ${clock === "timestamps" ? "GPU timestamps" : "wall clock"}; an empty launch ${microseconds(emptyMicroseconds)}); a whole run takes ${milliseconds(wholeRun.p50)}`,
     left > 0 ? `${rows}\n... and ${left} faster` : rows,
     totals,
   ].join("\n\n");

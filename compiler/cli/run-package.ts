@@ -1,7 +1,11 @@
 import { access, readdir, readFile, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { LoadOptions, Model, Plan, Tensor } from "../../runtime/codegen.js";
+import type { LoadOptions, Model, Tensor } from "../../runtime/codegen.js";
+import type { DType, Plan } from "../../runtime/plan.js";
+import { adapterName } from "../../runtime/device.js";
+import { requestDevice } from "../../runtime/node.js";
+import { featuresOf, neededFeatures } from "../measure/subject.js";
 import { UserError } from "./context.js";
 import { some } from "./format.js";
 
@@ -12,7 +16,10 @@ export type AnyOutputs = Readonly<Record<string, Tensor>>;
 export interface ImportedPackage {
   /** Absolute. */
   readonly folder: string;
+  /** The first of `plans`. */
   readonly plan: Plan;
+  /** One a dtype, in the package's order of preference. */
+  readonly plans: readonly [Plan, ...Plan[]];
   load(options: LoadOptions): Promise<Model<AnyOutputs>>;
 }
 
@@ -33,10 +40,47 @@ export async function importPackage(reference: string, cwd: string): Promise<Imp
   const provenance = await readProvenance(folder, shown);
   const again = `compile it again: npx vitc compile ${typeof provenance.spec === "string" ? `${relative(cwd, resolve(folder, provenance.spec)) || "SPEC"}` : "SPEC"} --out ${shown}`;
   await expectFiles(folder, shown, provenance, again);
-  const [door, { plan }] = await Promise.all([importFile(folder, "index.js", shown, again), importFile(folder, "plan.js", shown, again)]);
-  if (typeof door["load"] !== "function" || !isPlan(plan)) throw new UserError(`${shown} is not a package of this version of vitc (index.js exports no load, or plan.js no plan); ${again}`);
+  const [door, ...plans] = await Promise.all(["index.js", ...planFiles(provenance)].map((file) => importFile(folder, file, shown, again)));
+  const [plan, ...others] = plans.map((module) => module["plan"]);
+  if (typeof door!["load"] !== "function" || !isPlan(plan) || !others.every(isPlan)) throw new UserError(`${shown} is not a package of this version of vitc (index.js exports no load, or plan.js no plan that it reads); ${again}`);
   // What generated code exports is stated by its declarations, which are not at hand for a folder chosen at run time.
-  return { folder, plan, load: door["load"] as ImportedPackage["load"] };
+  return { folder, plan, plans: [plan, ...others], load: door!["load"] as ImportedPackage["load"] };
+}
+
+/** The files that hold a package's plans: plan.js, and plan-f16.js or the like for every other dtype. */
+export function planFiles({ files }: { readonly files?: unknown }): readonly string[] {
+  const named = (Array.isArray(files) ? files : []).filter((file): file is string => typeof file === "string" && /^plan-\w+\.js$/.test(file));
+  return ["plan.js", ...named];
+}
+
+/**
+ * A package's plan for a dtype; default: its first.
+ * @throws UserError when it was not compiled for the dtype.
+ */
+export function planOf({ plan, plans }: ImportedPackage, name: string, dtype: DType | undefined): Plan {
+  if (dtype === undefined) return plan;
+  const found = plans.find((each) => each.dtype === dtype);
+  if (found !== undefined) return found;
+  const has = plans.map((each) => each.dtype);
+  throw new UserError(`--dtype ${dtype}: ${name} was compiled for ${has.join(" and ")}; compile it for this one too with: npx vitc compile SPEC --dtype ${[...has, dtype].join(",")} --out ${name}`);
+}
+
+/**
+ * The plan that loading a package would take: that of the dtype if one is asked for, else the first that the adapter can run, with a notice
+ * where that is not the package's first.
+ * @throws UserError when it was not compiled for the dtype; AdapterError when there is no adapter, or it can run none.
+ */
+export async function planFor(found: ImportedPackage, name: string, { dtype, adapter: choice }: { readonly dtype?: DType; readonly adapter: "auto" | "gpu" | "software" }, onNotice: (notice: string) => void): Promise<Plan> {
+  const { plan: first, plans } = found;
+  if (dtype !== undefined || plans.length === 1) return planOf(found, name, dtype);
+  const { device, adapter } = await requestDevice({ adapter: choice, optionalFeatures: plans.flatMap(featuresOf) });
+  const { features } = device;
+  device.destroy();
+  const plan = plans.find((each) => neededFeatures(each).every((feature) => features.has(feature)));
+  // Loading refuses it with the reason.
+  if (plan === undefined || plan === first) return first;
+  onNotice(`${adapterName(adapter)} has no ${neededFeatures(first).filter((feature) => !features.has(feature)).join(", ")}, which ${first.dtype} needs; ${plan.dtype} is measured`);
+  return plan;
 }
 
 /**
@@ -90,8 +134,9 @@ async function importFile(folder: string, file: string, shown: string, again: st
   }
 }
 
-function isPlan(value: unknown): value is Plan {
-  if (typeof value !== "object" || value === null || !("programs" in value) || !("input" in value)) return false;
+/** Whether a value is a plan, as far as telling it from another version's goes. */
+export function isPlan(value: unknown): value is Plan {
+  if (typeof value !== "object" || value === null || !("programs" in value) || !("input" in value) || !("routines" in value)) return false;
   const { programs } = value;
   return typeof programs === "object" && programs !== null && "infer" in programs && Array.isArray(programs.infer);
 }

@@ -3,14 +3,16 @@ import { lstat, realpath } from "node:fs/promises";
 import { relative, resolve } from "node:path";
 import type { AdapterInfo, Model, Plan, Progress, Tensor } from "../../runtime/codegen.js";
 import { adapterName } from "../../runtime/device.js";
+import type { DType } from "../../runtime/plan.js";
 import { elements } from "../../runtime/tensor.js";
 import { writeSafetensorsFile } from "../checkpoint/safetensors.js";
+import { decided as decidedOf } from "../measure/subject.js";
 import { UserError, type Cli } from "./context.js";
 import { plural } from "./format.js";
 import { runShape, type RunResult } from "./json-run.js";
-import { jsonOption, parseWhole } from "./options.js";
+import { decidedText, dtypeOption, jsonOption, parseWhole, robustOption } from "./options.js";
 import { openInputs, type Inputs } from "./run-inputs.js";
-import { findWeights, importPackage, type AnyOutputs, type ImportedPackage } from "./run-package.js";
+import { findWeights, importPackage, planOf, type AnyOutputs, type ImportedPackage } from "./run-package.js";
 import { expectWritable } from "./write-whole.js";
 
 interface Options {
@@ -20,6 +22,8 @@ interface Options {
   readonly output?: string;
   readonly force?: boolean;
   readonly adapter: "auto" | "gpu" | "software";
+  readonly dtype?: DType;
+  readonly robust?: boolean;
   readonly allowExtra?: boolean;
   readonly json?: boolean;
 }
@@ -40,6 +44,8 @@ export function runCommand(cli: Cli): Command {
     .option("-o, --output <file>", "write logits and taps of all images to a safetensors file")
     .option("--force", "replace the output file if it is there")
     .addOption(new Option("--adapter <which>", "auto takes a GPU, or else a software adapter and says so").choices(["auto", "gpu", "software"]).default("auto"))
+    .addOption(dtypeOption("dtype to run (default: the package's first that the adapter can run)"))
+    .addOption(robustOption())
     .option("--allow-extra", "ignore tensors of the weight file that the model does not use")
     .addOption(jsonOption())
     .addHelpText(
@@ -60,7 +66,7 @@ function parseTop(text: string): number {
 
 async function run(cli: Cli, reference: string, options: Options): Promise<void> {
   const found = await importPackage(reference, cli.cwd);
-  const { plan } = found;
+  const plan = planOf(found, reference, options.dtype);
   // Everything that can be wrong is looked at before the model is loaded, which may take long.
   const inputs = await openInputs(options.input, plan, cli.cwd);
   const output = options.output === undefined ? undefined : await expectOutput(options.output, plan, inputs.count, cli.cwd);
@@ -78,12 +84,13 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
     const kept = output === undefined ? undefined : keep(plan, inputs.count);
     const { results, seconds: runSeconds } = await runAll(cli, model, plan, inputs, options.top, kept);
     if (output !== undefined && kept) await write(output, plan, kept, inputs.count, cli.signal);
-    const { adapter } = model;
+    const { adapter, dtype } = model;
+    const decided = decidedOf(model);
     if (options.json === true) {
-      return cli.json(runShape, { name: plan.name, package: found.folder, weights, adapter: { name: adapterName(adapter), software: adapter.software }, notices, loadSeconds, runSeconds, results, ...(output !== undefined && { output }) });
+      return cli.json(runShape, { name: plan.name, package: found.folder, weights, adapter: { name: adapterName(adapter), software: adapter.software }, dtype, robust: options.robust === true, decided, notices, loadSeconds, runSeconds, results, ...(output !== undefined && { output }) });
     }
     cli.print(results.map(resultText).join("\n\n"));
-    cli.say(`${plan.name} on ${describeAdapter(adapter)}: ${plural(inputs.count, "image")} in ${duration(runSeconds)}, after ${duration(loadSeconds)} of loading`);
+    cli.say(`${plan.name} in ${dtype} on ${describeAdapter(adapter)}: ${plural(inputs.count, "image")} in ${duration(runSeconds)}, after ${duration(loadSeconds)} of loading; kernels by ${decidedText(decided)}`);
     if (output !== undefined) cli.say(`wrote ${relative(cli.cwd, output)}`);
   } finally {
     model.dispose();
@@ -98,13 +105,13 @@ function weightsOf({ weights }: Options, found: ImportedPackage, cwd: string): P
 /** Two letters at least: C:\weights is a path. */
 const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(text);
 
-async function load(cli: Cli, found: ImportedPackage, weights: string, { adapter, allowExtra = false }: Options, onNotice: (notice: string) => void): Promise<Model<AnyOutputs>> {
+async function load(cli: Cli, found: ImportedPackage, weights: string, { adapter, dtype, robust, allowExtra = false }: Options, onNotice: (notice: string) => void): Promise<Model<AnyOutputs>> {
   const line = cli.progress(`Loading ${found.plan.name}`);
   try {
     // Kernels and weights come one after the other, and which takes longer depends on the adapter: half the way each.
     const halves: Readonly<Record<Progress["stage"], readonly [start: number, detail: string]>> = { device: [0, "(device)"], pipelines: [0, "(kernels)"], weights: [0.5, "(weights)"] };
     const onProgress = ({ stage, loaded, total }: Progress): void => line.update(halves[stage][0] + (stage === "device" ? 0 : loaded / Math.max(1, total) / 2), halves[stage][1]);
-    return await found.load({ weights, adapter, allowExtra, onProgress, onNotice, signal: cli.signal });
+    return await found.load({ weights, adapter, ...(dtype && { dtype }), ...(robust && { robust }), allowExtra, onProgress, onNotice, signal: cli.signal });
   } finally {
     line.done();
   }

@@ -1,4 +1,5 @@
 import type { SourceFile } from "ts-morph";
+import type { Plan } from "../../runtime/plan.js";
 import type { CompiledPlan } from "../plan/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { printData } from "./print.js";
@@ -11,13 +12,24 @@ export interface RuntimeImports {
   readonly platform: string;
 }
 
+/** Names of the modules that hold a variant's plan and recipe; the first variant has the plain ones. */
+export function variantFiles({ dtype }: Plan, index: number): { readonly planFile: string; readonly weightsFile: string } {
+  return index === 0 ? { planFile: "plan", weightsFile: "weights" } : { planFile: `plan-${dtype}`, weightsFile: `weights-${dtype}` };
+}
+
 /** Writes a package's door: types that say what goes in and comes out, and `load`. */
-export function writeIndex(file: SourceFile, spec: ResolvedSpec, { plan, recipe }: CompiledPlan, imports: RuntimeImports, command: string): void {
+export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: readonly [CompiledPlan, ...CompiledPlan[]], imports: RuntimeImports, command: string): void {
+  const [{ plan, recipe }] = variants;
   const [channels, height, width] = plan.input.shape as [number, number, number];
   file.addImportDeclaration({ moduleSpecifier: imports.codegen, namedImports: ["loadModel", { name: "LoadOptions", isTypeOnly: true }, { name: "Model", isTypeOnly: true }, { name: "ModelDefinition", isTypeOnly: true }, { name: "Tensor", isTypeOnly: true }] });
   file.addImportDeclaration({ moduleSpecifier: "./kernels/index.js", namedImports: ["kernels"] });
-  file.addImportDeclaration({ moduleSpecifier: "./plan.js", namedImports: ["plan"] });
-  file.addImportDeclaration({ moduleSpecifier: "./weights.js", namedImports: ["recipe"] });
+  const named = variants.map(({ plan: { dtype } }, i) => (i === 0 ? { plan: "plan", recipe: "recipe" } : { plan: `plan_${dtype}`, recipe: `recipe_${dtype}` }));
+  variants.forEach((variant, i) => {
+    const { planFile, weightsFile } = variantFiles(variant.plan, i);
+    const alias = (name: "plan" | "recipe") => (named[i]![name] === name ? name : { name, alias: named[i]![name] });
+    file.addImportDeclaration({ moduleSpecifier: `./${planFile}.js`, namedImports: [alias("plan")] });
+    file.addImportDeclaration({ moduleSpecifier: `./${weightsFile}.js`, namedImports: [alias("recipe")] });
+  });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Progress", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
 
@@ -40,7 +52,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, { plan, recipe 
   }
   file.addVariableStatement({
     declarationKind: "const" as never,
-    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, plan, kernels, recipe, command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)}) }` }],
+    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)}) }` }],
   });
   const parameters = recipeParameters(recipe.tensors);
   file.addFunction({
@@ -56,7 +68,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, { plan, recipe 
 }
 
 /** The runtime ABI that generated code is written for; a test holds it equal to the runtime's. */
-export const abi = 1;
+export const abi = 2;
 
 /** Numbers in the weight file that the recipe reads. */
 export function recipeParameters(tensors: CompiledPlan["recipe"]["tensors"]): number {

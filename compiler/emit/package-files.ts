@@ -11,6 +11,10 @@ export interface Provenance {
   readonly sharedRuntime: boolean;
   /** Batch sizes that were chosen instead of the spec's. */
   readonly batch?: readonly number[];
+  /** Dtypes that were chosen instead of the spec's. */
+  readonly dtype?: readonly string[];
+  /** The file of measured choices, relative to the package. */
+  readonly tuning?: string;
   /** The files that vitc wrote; others in the folder are the user's. */
   readonly files: readonly string[];
 }
@@ -36,8 +40,9 @@ export function packageJson(spec: ResolvedSpec, provenance: Provenance): string 
 }
 
 /** The command that makes a package again, as typed in the folder above its spec's and its own (that of specs/ and generated/). */
-export function commandOf({ spec, sharedRuntime, batch }: Omit<Provenance, "files">): string {
-  const words = ["npx vitc compile", spec.replace(/^(\.\.\/)+/, ""), ...(batch ? [`--batch ${batch.join(",")}`] : []), ...(sharedRuntime ? ["--shared-runtime"] : [])];
+export function commandOf({ spec, sharedRuntime, batch, dtype, tuning }: Omit<Provenance, "files">): string {
+  const fromAbove = (path: string): string => path.replace(/^(\.\.\/)+/, "");
+  const words = ["npx vitc compile", fromAbove(spec), ...(batch ? [`--batch ${batch.join(",")}`] : []), ...(dtype ? [`--dtype ${dtype.join(",")}`] : []), ...(tuning === undefined ? [] : [`--tuning ${fromAbove(tuning)}`]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
   return words.join(" ");
 }
 

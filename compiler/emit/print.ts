@@ -7,7 +7,7 @@ const rowWidth = 200;
  */
 export function printData(value: unknown, indent = ""): string {
   const inline = printInline(value);
-  const isRow = typeof value === "object" && value !== null && !Array.isArray(value) && ("kernel" in value || "sources" in value || "bindings" in value);
+  const isRow = typeof value === "object" && value !== null && !Array.isArray(value) && ("kernel" in value || "routine" in value || "costs" in value || "sources" in value || "bindings" in value);
   if (inline.length + indent.length <= rowWidth || isRow || typeof value !== "object" || value === null) return inline;
   const inner = `${indent}  `;
   if (Array.isArray(value)) return `[\n${value.map((entry) => `${inner}${printData(entry, inner)},\n`).join("")}${indent}]`;

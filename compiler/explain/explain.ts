@@ -1,52 +1,57 @@
-import type { Dispatch, Profile } from "../../runtime/plan.js";
+import type { Dispatch, DType, Plan, Profile } from "../../runtime/plan.js";
 import { bytesOf } from "../ir/cost.js";
-import type { Graph, Node } from "../ir/graph.js";
+import type { Graph, Node, Value } from "../ir/graph.js";
 import { elements } from "../ir/ops/op.js";
 import { passes, runPasses } from "../passes/index.js";
 import { isWeightOp } from "../plan/graph-index.js";
+import type { Step } from "../plan/lower.js";
 import { makePlan, type CompiledPlan } from "../plan/plan.js";
+import { bytesPer } from "../plan/precision.js";
 import { defaultLimits } from "../plan/verify.js";
 import { resolve } from "../spec/resolve.js";
 import { version } from "../version.js";
 import { coverage, dispatchNodes } from "./coverage.js";
-import { lifetimes } from "./lifetimes.js";
-import type { ArenaReport, BlockTotal, CoveredNode, DispatchKind, DispatchReport, GraphReport, KindTotal, LimitReport, PassReport, ProfileReport, Report, TensorReport } from "./report.js";
+import { kindOf } from "./kinds.js";
+import { lifetimes, resultOf } from "./lifetimes.js";
+import type { ArenaReport, BlockTotal, CoveredNode, DispatchReport, GraphReport, KindTotal, LimitReport, PassReport, ProfileReport, Report, TensorReport } from "./report.js";
+import { expectedCosts, reportKernels, reportRoutines } from "./routines.js";
 import { blockOf, stagesOf } from "./stages.js";
 
 /**
- * All that the compiler knows about a spec: geometry, passes and what they did, dispatches with their costs, memory over time, kernels.
+ * All that the compiler knows about a spec: geometry, passes and what they did, dispatches with their costs, the ways to do each, memory
+ * over time, kernels.
+ * @param options.dtype one of the spec's; default: its first.
  * @throws SpecError if the spec cannot be compiled.
  */
-export function explain(input: unknown): Report {
+export function explain(input: unknown, options: { readonly dtype?: DType | undefined } = {}): Report {
   const spec = resolve(input);
-  const compiled = makePlan(spec);
-  const { plan, built, lowered, recipe } = compiled;
-  const nodes = dispatchNodes(lowered);
-  const covers = coverage(built, lowered);
-  const profiles = plan.programs.infer.map((profile) => reportProfile(profile, lowered, nodes, covers));
-  const launches = profiles.flatMap(({ dispatches }) => dispatches);
+  const compiled = makePlan(spec, options);
+  const { plan, built, lowered, recipe, steps } = compiled;
+  const shared: Shared = { plan, lowered, covers: coverage(built, lowered) };
+  const routines = reportRoutines(compiled);
   return {
     vitc: version,
     name: plan.name,
     fingerprint: plan.fingerprint,
+    dtype: plan.dtype,
+    targets: plan.targets,
     spec,
     parameters: built.parameters.reduce((sum, { value }) => sum + elements(value.shape), 0),
     graph: { built: reportGraph(built), lowered: reportGraph(lowered) },
     passes: reportPasses(compiled),
-    profiles,
-    kernels: compiled.kernels.map((kernel) => {
-      const users = launches.filter((dispatch) => dispatch.kernel === kernel.id);
-      return { ...kernel, kind: users[0]!.kind, dispatches: users.length };
-    }),
+    profiles: plan.programs.infer.map((profile, i) => reportProfile(profile, steps[i]!, shared)),
+    routines,
+    kernels: reportKernels(compiled, routines),
     weights: {
       bytes: plan.weightBuffers.reduce((sum, bytes) => sum + bytes, 0),
       buffers: plan.weightBuffers,
       tensors: recipe.tensors.map(
-        ({ name, buffer, offset, shape, sources, steps }): TensorReport => ({
+        ({ name, buffer, offset, dtype, shape, sources, steps }): TensorReport => ({
           name,
           buffer,
           offset,
-          bytes: elements(shape) * 4,
+          bytes: elements(shape) * bytesPer(dtype),
+          dtype,
           shape,
           sources: sources.map(({ names }) => names[0]!),
           steps: steps.map(({ op }) => op),
@@ -74,67 +79,75 @@ function reportPasses({ built, events }: CompiledPlan): readonly PassReport[] {
   });
 }
 
-function reportProfile(profile: Profile, lowered: Graph, nodes: readonly Node[], covers: readonly (readonly CoveredNode[])[]): ProfileReport {
-  const lives = lifetimes(profile, lowered);
-  const producers = new Map(nodes.map((node, i) => [node.output, i]));
-  const images = new Set(lowered.inputs.map(({ value }) => value));
-  const dispatches = nodes.map((node, index): DispatchReport => {
-    const { label, kernel, workgroups, views, flops, bytes } = profile.dispatches[index]!;
-    const reads = node.inputs.flatMap((input) => (images.has(input) ? -1 : (producers.get(input) ?? [])));
-    const { inPlace, outputs } = lives[index]!;
+/** What the profiles of a plan have in common: the graph is that of the first, and the others' differ in the batch alone. */
+interface Shared {
+  readonly plan: Plan;
+  readonly lowered: Graph;
+  /** By the nodes that become dispatches, in order. */
+  readonly covers: readonly (readonly CoveredNode[])[];
+}
+
+function reportProfile(profile: Profile, steps: readonly Step[], { plan, lowered, covers }: Shared): ProfileReport {
+  // A product that is split by columns makes several steps of one node, so nodes are counted as they come.
+  const nodes = [...new Set(steps.map(({ node }) => node))];
+  const position = new Map(nodes.map((node, i) => [node, i]));
+  const outputs = outputNames(lowered, nodes);
+  const writers = new Map<Value, number[]>();
+  steps.forEach(({ output }, i) => writers.set(output, [...(writers.get(output) ?? []), i]));
+  const images = new Set(steps.flatMap(({ operands }, i) => operands.flatMap((operand, j) => ("value" in operand && profile.dispatches[i]!.views[j]![0] === "input" ? operand.value : []))));
+  const dispatches = steps.map((step, index): DispatchReport => {
+    const { node, inPlace } = step;
+    const dispatch = profile.dispatches[index]!;
+    const { label, routine, views, flops, bytes } = dispatch;
+    const reads = node.inputs.flatMap((input) => (images.has(input) ? [-1] : (writers.get(input) ?? [])));
     return {
       index,
       label,
       kind: kindOf(node),
       block: blockOf(label),
-      kernel,
-      workgroups,
+      routine,
       views,
-      shape: node.output.shape.slice(1),
+      result: resultOf(step),
+      shape: step.output.shape.slice(1),
       flops,
       bytes,
-      weightBytes: weightBytes(profile.dispatches[index]!),
+      weightBytes: weightBytes(dispatch),
       intensity: flops / bytes,
       reads: [...new Set(reads)],
-      inPlace,
-      covers: covers[index]!,
-      outputs,
+      inPlace: inPlace !== undefined,
+      covers: covers[position.get(node)!]!,
+      outputs: outputs.get(step.output) ?? [],
     };
   });
+  const lives = lifetimes(profile, steps, new Set(outputs.keys()));
   return {
     batch: profile.batch,
     dispatches,
     stages: stagesOf(dispatches),
     flops: profile.flops,
     bytes: profile.bytes,
+    expected: expectedCosts(plan, profile),
     byKind: totals(dispatches, ({ kind }) => kind).map(([kind, total]): KindTotal => ({ kind, ...total })),
     byBlock: totals(dispatches, blockName(dispatches)).map(([block, total]): BlockTotal => ({ block, ...total })),
     arenas: profile.arenas.map(({ name, bytes }): ArenaReport => {
-      const values = lives.filter(({ view }) => view[0] === name).map(({ view, from, to, inPlace, outputs }) => {
+      const values = lives.filter(({ view }) => view[0] === name).map(({ value, view, from, to, inPlace }) => {
         const { label, kind, shape } = dispatches[from]!;
-        return { label, kind, shape, offset: view[1], bytes: view[2], from, to, inPlace, outputs };
+        return { label, kind, shape: value ? shape : [view[2] / 4], offset: view[1], bytes: view[2], from, to, inPlace, scratch: value === undefined, outputs: (value && outputs.get(value)) ?? [] };
       });
       return { name, bytes, values };
     }),
   };
 }
 
-function kindOf(node: Node): DispatchKind {
-  switch (node.op) {
-    case "gemm":
-      return node.attrs.source.kind === "rows" ? "matmul" : "convolution";
-    case "attention":
-    case "embed":
-      return node.op;
-    case "layerNorm":
-    case "tokenNorm":
-      return "norm";
-    case "poolTokens":
-    case "token":
-      return "pool";
-    default:
-      return "sum";
+/** The names of a model's outputs by the values of one of its profiles, whose nodes are those of the first in the same order. */
+function outputNames(lowered: Graph, nodes: readonly Node[]): ReadonlyMap<Value, readonly string[]> {
+  const names = new Map<Value, readonly string[]>();
+  const producers = dispatchNodes(lowered).map(({ output }) => output);
+  for (const { name, value } of lowered.outputs) {
+    const own = nodes[producers.indexOf(value)]!.output;
+    names.set(own, [...(names.get(own) ?? []), name]);
   }
+  return names;
 }
 
 const weightBytes = ({ views }: Dispatch): number => views.filter(([buffer]) => buffer.startsWith("weights.")).reduce((sum, view) => sum + view[2], 0);
@@ -158,17 +171,18 @@ function reportLimits({ plan }: CompiledPlan): readonly LimitReport[] {
   const profiles = plan.programs.infer;
   const buffers = [
     ...plan.weightBuffers.map((bytes, i) => ({ by: `weights.${i}`, bytes })),
-    ...profiles.flatMap(({ batch, arenas, input }) => [{ by: `input, batch ${batch}`, bytes: input[2] }, ...arenas.map(({ name, bytes }) => ({ by: `${name}, batch ${batch}`, bytes }))]),
+    ...profiles.flatMap(({ batch, arenas, input, readbackBytes }) => [{ by: `input, batch ${batch}`, bytes: input[2] }, { by: `outputs, batch ${batch}`, bytes: readbackBytes }, ...arenas.map(({ name, bytes }) => ({ by: `${name}, batch ${batch}`, bytes }))]),
   ].map(({ by, bytes }) => ({ by, needed: bytes }));
   const dispatches = profiles.flatMap((profile) => profile.dispatches);
   const bindings = dispatches.flatMap(({ label, views }) => views.map((view) => ({ by: label, needed: view[2] })));
   const kernels = plan.kernels.map(({ id, bindings, workgroupSize }) => ({ by: id, bindings: bindings.length, invocations: elements(workgroupSize) }));
+  const launches = plan.routines.flatMap(({ choices }) => choices.flatMap((choice) => choice.launches));
   const rows = [
     ["maxBufferSize", "bytes", buffers],
     ["maxStorageBufferBindingSize", "bytes", bindings],
     ["maxStorageBuffersPerShaderStage", "count", kernels.map(({ by, bindings }) => ({ by, needed: bindings }))],
     ["maxComputeInvocationsPerWorkgroup", "count", kernels.map(({ by, invocations }) => ({ by, needed: invocations }))],
-    ["maxComputeWorkgroupsPerDimension", "count", dispatches.map(({ label, workgroups }) => ({ by: label, needed: Math.max(...workgroups) }))],
+    ["maxComputeWorkgroupsPerDimension", "count", launches.map(({ kernel, workgroups }) => ({ by: kernel, needed: Math.max(...workgroups) }))],
   ] as const;
   return rows.map(([name, unit, needs]) => {
     const most = needs.reduce((a, b) => (b.needed > a.needed ? b : a));

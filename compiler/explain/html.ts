@@ -6,6 +6,7 @@ import { timeline } from "./page/memory.js";
 import { script } from "./page/script.js";
 import { style } from "./page/style.js";
 import { batchTable, dispatchTable, kernelList, limitTable, passList, shares, weightTable } from "./page/tables.js";
+import { routineList } from "./page/routines.js";
 import type { Report } from "./report.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { toSpec } from "../spec/written.js";
@@ -64,7 +65,7 @@ function numbers({ parameters, profiles, graph, weights }: Report): Markup {
   const facts: readonly (readonly [string, string, string])[] = [
     ["Parameters", short(parameters), `${bytes(weights.bytes)} on the GPU`],
     ["Work", flops(profile.flops), `for ${images}`],
-    ["Dispatches", count(profile.dispatches.length), `of ${plural(new Set(profile.dispatches.map(({ kernel }) => kernel)).size, "kernel")}`],
+    ["Dispatches", count(profile.dispatches.length), `of ${plural(new Set(profile.dispatches.map(({ routine }) => routine)).size, "routine")}`],
     ["Memory moved", bytes(profile.bytes), `${bytes(graph.built.bytes)} unfused`],
     ["Activations", bytes(activations), `in ${plural(profile.arenas.length, "arena")}`],
     ["Intensity", `${(profile.flops / profile.bytes).toFixed(0)} FLOP/B`, "work for a byte moved"],
@@ -106,6 +107,12 @@ function sectionsOf(report: Report): readonly Section[] {
       lead: "Activations share a few buffers. Time runs to the right, a column a dispatch; a rectangle is a value, as long as it is needed and as high as it is large. One with a + took over the bytes of the value that it updates.",
       body: [timeline(profiles[0]!), weightTable(report), limitTable(report.limits)],
     },
-    { id: "kernels", title: "Kernels", lead: `${plural(kernels.length, "WGSL program")}, whatever the depth: equal blocks share theirs.`, body: kernelList(report) },
+    {
+      id: "routines",
+      title: "Routines",
+      lead: "What dispatches do, and the ways to do it. The numbers are microseconds that a cost model expects on each kind of adapter, which are good for a ranking alone; the way that an adapter of the kind takes is marked. vitc tune measures instead.",
+      body: routineList(report),
+    },
+    { id: "kernels", title: "Kernels", lead: `${plural(kernels.length, "WGSL program")}, whatever the depth: equal blocks share theirs. A run uses those of the ways that its adapter takes.`, body: kernelList(report) },
   ];
 }

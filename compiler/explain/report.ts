@@ -1,5 +1,5 @@
 /** What `vitc explain` knows about a model, as plain data: no text, no layout. */
-import type { Kernel, View } from "../../runtime/plan.js";
+import type { DType, Kernel, View } from "../../runtime/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 
 export interface Report {
@@ -8,6 +8,10 @@ export interface Report {
   readonly name: string;
   /** Of the plan: equal plans have equal fingerprints. */
   readonly fingerprint: string;
+  /** How matrices are stored in the plan that is explained. */
+  readonly dtype: DType;
+  /** The kinds of adapter that choices are ranked for. */
+  readonly targets: readonly string[];
   readonly spec: ResolvedSpec;
   /** Numbers in the weight file that the model reads. */
   readonly parameters: number;
@@ -17,6 +21,8 @@ export interface Report {
   readonly passes: readonly PassReport[];
   /** One for each compiled batch size, ascending. */
   readonly profiles: readonly ProfileReport[];
+  /** What dispatches do, and in which ways. */
+  readonly routines: readonly RoutineReport[];
   readonly kernels: readonly KernelReport[];
   readonly weights: WeightsReport;
   /** Device limits that the plan comes near to, or needs raised. */
@@ -57,6 +63,8 @@ export interface ProfileReport {
   readonly stages: readonly StageReport[];
   readonly flops: number;
   readonly bytes: number;
+  /** What a run is expected to take on each kind of adapter, in microseconds. Only good for comparisons of the same kind. */
+  readonly expected: ByTarget<number>;
   readonly byKind: readonly KindTotal[];
   readonly byBlock: readonly BlockTotal[];
   /** Activation memory, and when each value occupies which bytes of it. */
@@ -70,9 +78,12 @@ export interface DispatchReport {
   readonly kind: DispatchKind;
   /** The encoder block that it belongs to; null before the first and after the last. */
   readonly block: number | null;
-  readonly kernel: string;
-  readonly workgroups: readonly [x: number, y: number, z: number];
+  /** Id of what it does. */
+  readonly routine: string;
+  /** Inputs, weights, the result, then scratch memory. */
   readonly views: readonly View[];
+  /** Index of the view that is the result. */
+  readonly result: number;
   /** Of its result, without the batch axis. */
   readonly shape: readonly number[];
   readonly flops: number;
@@ -128,7 +139,7 @@ export interface ArenaReport {
   readonly values: readonly LifetimeReport[];
 }
 
-/** A value in an arena: bytes `offset` to `offset + bytes` hold it while dispatches `from` to `to` run. */
+/** A value in an arena, or scratch memory of a dispatch: bytes `offset` to `offset + bytes` hold it while dispatches `from` to `to` run. */
 export interface LifetimeReport {
   /** The dispatch that wrote it. */
   readonly label: string;
@@ -141,13 +152,45 @@ export interface LifetimeReport {
   readonly to: number;
   /** Whether it took over the bytes of the value it updates. */
   readonly inPlace: boolean;
+  /** Whether it holds nothing before and after its dispatch. */
+  readonly scratch: boolean;
   readonly outputs: readonly string[];
+}
+
+/** Something for each kind of adapter, by its name. */
+export type ByTarget<T> = Readonly<Record<string, T>>;
+
+/** What dispatches do, with the ways to do it; an adapter takes one of them when the model is loaded. */
+export interface RoutineReport {
+  readonly id: string;
+  readonly kind: DispatchKind;
+  /** How many dispatches of all profiles do it. */
+  readonly dispatches: number;
+  readonly choices: readonly ChoiceReport[];
+  /** The choice that each kind of adapter takes, if it has what the choice needs and was not tuned. */
+  readonly taken: ByTarget<string>;
+}
+
+export interface ChoiceReport {
+  readonly name: string;
+  /** Usually one; the last writes the result. */
+  readonly launches: readonly { readonly kernel: string; readonly workgroups: readonly [x: number, y: number, z: number] }[];
+  /** What the cost model expects, in microseconds. */
+  readonly costs: ByTarget<number>;
+  /** What an adapter must have for it: WebGPU features, a size of subgroups, a shape of matrices; null for any. */
+  readonly features: readonly string[];
+  readonly subgroupSize: number | null;
+  readonly matrix: readonly [m: number, n: number, k: number] | null;
 }
 
 export interface KernelReport extends Kernel {
   readonly kind: DispatchKind;
-  /** How many dispatches of all profiles launch it. */
+  /** The routines that have it in one of their choices. */
+  readonly routines: readonly string[];
+  /** How many dispatches of all profiles do these. */
   readonly dispatches: number;
+  /** The kinds of adapter that launch it. */
+  readonly takenOn: readonly string[];
   /** WGSL. */
   readonly code: string;
 }
@@ -165,6 +208,7 @@ export interface TensorReport {
   readonly buffer: number;
   readonly offset: number;
   readonly bytes: number;
+  readonly dtype: DType;
   readonly shape: readonly number[];
   /** Names in the weight file. */
   readonly sources: readonly string[];

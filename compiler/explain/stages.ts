@@ -25,7 +25,7 @@ export function blockOf(name: string): number | null {
 export const anyBlock = (text: string): string => text.replaceAll(/\bblocks\.\d+/g, "blocks.*");
 
 /**
- * Cuts the dispatches into embedding, encoder blocks and head. Neighbouring blocks with the same kernels in the same order, reading each
+ * Cuts the dispatches into embedding, encoder blocks and head. Neighbouring blocks with the same routines in the same order, reading each
  * other in the same way, are one stage.
  */
 export function stagesOf(dispatches: readonly DispatchReport[]): readonly StageReport[] {
@@ -44,9 +44,9 @@ export function stagesOf(dispatches: readonly DispatchReport[]): readonly StageR
   return stages.map(({ signature: _, ...stage }) => stage);
 }
 
-function signatureOf({ label, kernel, covers, reads, inPlace, outputs }: DispatchReport, first: number): unknown {
+function signatureOf({ label, routine, covers, reads, inPlace, outputs }: DispatchReport, first: number): unknown {
   // Where a block begins to read, the distance depends on what stands before the first block: only reads inside of the block count.
-  return [anyBlock(label), kernel, covers.map(({ name, op }) => [anyBlock(name), op]), reads.map((i) => (i < first ? "before" : i - first)), inPlace, outputs.map(anyBlock)];
+  return [anyBlock(label), routine, covers.map(({ name, op }) => [anyBlock(name), op]), reads.map((i) => (i < first ? "before" : i - first)), inPlace, outputs.map(anyBlock)];
 }
 
 /** Events that say the same of several blocks, as one. */

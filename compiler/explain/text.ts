@@ -1,11 +1,12 @@
 import { bytes, by, count, flops, percent, plural, short } from "./format.js";
-import type { PassReport, ProfileReport, Report } from "./report.js";
-import { groupEvents } from "./stages.js";
+import { needs } from "./needs.js";
+import type { PassReport, ProfileReport, Report, RoutineReport } from "./report.js";
+import { groupEvents, rowsOf } from "./stages.js";
 
 /** Where the summary breaks lines. */
 const columns = 80;
 
-/** A report in some thirty lines of at most 80 columns. */
+/** A report in lines of at most 80 columns, as many at depth 24 as at depth 3. */
 export function summary(report: Report): string {
   const { name, fingerprint } = report;
   return [
@@ -13,6 +14,7 @@ export function summary(report: Report): string {
     facts(modelFacts(report)),
     facts(planFacts(report)),
     [...heading("dispatches", "FLOPs", "bytes"), ...kindRows(report.profiles[0]!)],
+    takenRows(report),
     ["passes", ...report.passes.filter(({ events }) => events.length > 0).map(passRow), ...declinedRows(report.passes)],
   ]
     .map((lines) => lines.join("\n"))
@@ -26,6 +28,23 @@ export function passesText(passes: readonly PassReport[]): string {
       const lines = groupEvents(events).flatMap(({ node, fired, reason, count: times }) => wrap(`${fired ? "fired" : "declined"} at ${node}${times > 1 ? ` (${times} times)` : ""}: ${reason}`, "  ", "    "));
       const idle = nodesBefore === nodesAfter ? ["  nothing to do"] : [];
       return [`${name}: ${count(nodesBefore)} -> ${plural(nodesAfter, "node")}`, ...wrap(why, "  ", "  "), ...(lines.length > 0 ? lines : idle)].join("\n");
+    })
+    .join("\n\n");
+}
+
+/** Every routine with all its ways: what each is expected to take on each kind of adapter, and what it needs. */
+export function routinesText({ routines, targets, profiles }: Report): string {
+  const used = new Map(profiles.flatMap((profile) => rowsOf(profile).map(({ dispatch, label }) => [dispatch.routine, `${label}${profiles.length > 1 ? `, batch ${profile.batch}` : ""}`] as const)).reverse());
+  return routines
+    .map(({ id, dispatches, choices, taken }) => {
+      const width = Math.max(...choices.map(({ name }) => name.length));
+      const cost = (text: string) => text.padStart(11);
+      const rows = choices.flatMap((choice) => [
+        `  ${choice.name.padEnd(width)}${targets.map((target) => cost(`${micro(choice.costs[target]!)}${taken[target] === choice.name ? " *" : "  "}`)).join("")}`.trimEnd(),
+        ...(needs(choice) === "" ? [] : wrap(`needs ${needs(choice)}`, "    ", "    ")),
+        ...(choice.launches.length > 1 ? wrap(`launches ${choice.launches.map(({ kernel }) => kernel).join(", then ")}`, "    ", "    ") : []),
+      ]);
+      return [...wrap(`${id}: ${plural(dispatches, "dispatch")}, as ${used.get(id)!}`, "", "  "), `  ${"microseconds".padEnd(width)}${targets.map((target) => cost(`${target}  `)).join("")}`.trimEnd(), ...rows].join("\n");
     })
     .join("\n\n");
 }
@@ -54,12 +73,13 @@ function headText({ tokens, pool, representation, classes, geometry }: Report["s
   return `${pooled}${layer}, ${classes > 0 ? plural(classes, "class") : plural(geometry.features, "feature")}`;
 }
 
-function planFacts({ graph, profiles, kernels, limits }: Report): Fact[] {
+function planFacts({ dtype, graph, profiles, routines, kernels, limits }: Report): Fact[] {
   const beyond = limits.filter(({ needed, guaranteed }) => needed > guaranteed);
   return [
     ["graph", `${plural(graph.built.nodes, "node")}, ${count(graph.lowered.nodes)} after all passes`],
-    ["kernels", count(kernels.length)],
+    ["kernels", `${count(kernels.length)} for ${plural(routines.length, "routine")}, matrices in ${dtype}; an adapter takes one way of each`],
     ...profiles.map((profile): Fact => [`batch ${profile.batch}`, profileText(profile)]),
+    ...profiles.map((profile): Fact => ["expected", `${Object.entries(profile.expected).map(([target, time]) => `${duration(time)} on ${target}`).join(", ")}${profiles.length > 1 ? ` at batch ${profile.batch}` : ""}`]),
     ...beyond.map(({ name, needed }): Fact => ["needs", `${name} of ${count(needed)}`]),
   ];
 }
@@ -76,9 +96,28 @@ function kindRows({ byKind, flops: allFlops, bytes: allBytes }: ProfileReport): 
   return [...byKind].sort((a, b) => b.flops - a.flops).map((kind) => `  ${String(kind.dispatches).padStart(4)} ${kind.kind.padEnd(13)}${share(short(kind.flops), kind.flops / allFlops)}${share(bytes(kind.bytes), kind.bytes / allBytes)}`);
 }
 
+/** The routines of the first batch size, and the way that each kind of adapter takes for them. */
+function takenRows({ profiles, routines, targets }: Report): string[] {
+  const known = new Map(routines.map((routine) => [routine.id, routine]));
+  const seen = new Set<string>();
+  const rows = rowsOf(profiles[0]!).filter(({ dispatch: { routine } }) => !seen.has(routine) && seen.add(routine));
+  return ["ways to do it, and microseconds expected, by the kinds of adapter that take them", ...rows.flatMap(({ dispatch: { routine }, label }) => [`  ${label}${known.get(routine)!.choices.length > 1 ? "" : ": one way"}`, ...wayRows(known.get(routine)!, targets)])];
+}
+
+function wayRows({ choices, taken }: RoutineReport, targets: readonly string[]): string[] {
+  const takers = ({ name }: RoutineReport["choices"][number]): readonly string[] => targets.filter((target) => taken[target] === name);
+  return choices
+    .filter((choice) => takers(choice).length > 0)
+    .flatMap((choice) => wrap(takers(choice).map((target) => `${target} ${micro(choice.costs[target]!)}`).join(", "), `    ${choice.name.padEnd(31)} `, " ".repeat(36)));
+}
+
+const micro = (microseconds: number): string => (microseconds >= 1000 ? count(Math.round(microseconds)) : String(microseconds));
+
+const duration = (microseconds: number): string => (microseconds >= 1000 ? `${(microseconds / 1000).toPrecision(3)} ms` : `${microseconds.toPrecision(3)} us`);
+
 function passRow({ name, fired, declined, nodesBefore, nodesAfter }: PassReport): string {
   const did = [...(fired > 0 ? [`fired ${count(fired)}`] : []), ...(declined > 0 ? [`declined ${count(declined)}`] : [])].join(", ");
-  return `  ${name.padEnd(17)} ${did.padEnd(24)} ${`${count(nodesBefore)} -> ${plural(nodesAfter, "node")}`.padStart(20)}`;
+  return `  ${name.padEnd(18)} ${did.padEnd(23)} ${`${count(nodesBefore)} -> ${plural(nodesAfter, "node")}`.padStart(20)}`;
 }
 
 function declinedRows(passes: readonly PassReport[]): string[] {

@@ -34,7 +34,12 @@ type Translate<Name extends OpName> = (node: NodeOf<Name>, inputs: readonly stri
 type PrimitiveName = { [Name in OpName]: (typeof ops)[Name] extends Fused<infer _Attrs> ? never : Name }[OpName];
 
 /** Ops that a graph may hold after the pass `inference`, and before any fusion. */
-type Exported = Exclude<PrimitiveName, "dropout" | "dropPath" | "foldBatchNormScale" | "foldBatchNormShift">;
+type Exported = Exclude<PrimitiveName, "dropout" | "dropPath" | Derived>;
+
+/** Ops that only passes make: on weights, and in the expansions of fused ops. */
+type Derived =
+  | "foldBatchNormScale" | "foldBatchNormShift" | "foldNormScale" | "foldNormShift" | "foldPixelScale" | "foldPixelShift"
+  | "scaleRows" | "scaleChannels" | "sliceRows" | "tokenTable" | "unitVariance" | "padTokens" | "asTokens";
 
 /**
  * A node as an expression of ONNX operators (https://onnx.ai/onnx/operators, opset 20). A size 0 in a Reshape stands for the size that is
@@ -53,6 +58,7 @@ const translations: { readonly [Name in Exported]: Translate<Name> } = {
     return call("Conv", inputs, { kernel_shape: ints(weight!.shape.slice(2)), pads: ints([top, left, top, left]), strides: ints(stride) });
   },
   batchNorm: ({ attrs }, inputs) => call("BatchNormalization", inputs, { epsilon: float(attrs.eps) }),
+  normalizeChannels: ({ attrs: { mean, std } }, [x]) => call("Div", [call("Sub", [x!, channels(mean)]), channels(std)]),
   mapToTokens: ({ output }, [x]) => {
     const [, patches, channels] = output.shape;
     return transpose(reshape(x!, [0, channels!, patches!]), [0, 2, 1]);
@@ -80,6 +86,7 @@ const translations: { readonly [Name in Exported]: Translate<Name> } = {
   activation: ({ attrs }, [x]) => activations[attrs.kind](x!),
   add: (_node, inputs) => call("Add", inputs),
   scale: ({ attrs }, [x]) => call("Mul", [x!, real(attrs.factor)]),
+  scaleLast: (_node, inputs) => call("Mul", inputs),
   expand: ({ output }, [x], { input, batch }) => {
     // Expand takes the larger of both sizes on each axis, so ones leave the other axes as they are.
     const ones = output.shape.slice(1).map(() => 1);
@@ -122,6 +129,9 @@ const whole = (values: readonly number[]): Constant => ({ constant: BigInt64Arra
 
 /** A number, rounded to f32 as the model's values are. */
 const real = (value: number): Constant => ({ constant: Float32Array.of(value), shape: [] });
+
+/** One number a channel of a map [batch, channels, height, width]. */
+const channels = (values: readonly number[]): Constant => ({ constant: Float32Array.from(values), shape: [values.length, 1, 1] });
 
 const int = (value: number): Attribute => ({ kind: "int", value });
 const ints = (value: readonly number[]): Attribute => ({ kind: "ints", value });

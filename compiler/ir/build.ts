@@ -22,7 +22,9 @@ export function buildGraph(spec: ResolvedSpec, { batch, mode = "inference" }: Bu
     return value;
   };
 
-  const image = g.input("input", [batch, spec.channels, ...spec.image]);
+  const { mean, std, normalize } = spec.preprocess;
+  let image = g.input("input", [batch, spec.channels, ...spec.image]);
+  if (normalize === "inside") image = g.node("normalizeChannels", { mean, std }, [image], "normalize");
   let x = tap("embed", embedding(g, image)); //                                         [B, N, D]
   for (let i = 0; i < spec.depth; i++) x = tap(`blocks.${i}`, encoderBlock(g, x, i)); // [B, N, D]
   if (spec.finalNorm === "tokens") x = tap("norm", g.norm(x, "norm")); //               [B, N, D]
@@ -78,13 +80,13 @@ function withPrefixAndPositions(g: ModelBuilder, patches: Value): Value {
   }
 }
 
-/** x + path(attention(norm1 x)), then x + path(mlp(norm2 x)): timm's `Block`, and the notes'. */
+/** x + path(ls1(attention(norm1 x))), then x + path(ls2(mlp(norm2 x))): timm's `Block`, and the notes', which has no LayerScale. */
 function encoderBlock(g: ModelBuilder, x: Value, i: number): Value {
   const { spec } = g;
   const name = `blocks.${i}`;
   // DropPath rates rise linearly from 0 in the first block to the spec's in the last: torch.linspace(0, rate, depth).
   const rate = spec.depth > 1 ? (spec.dropout.path * i) / (spec.depth - 1) : 0;
-  const residual = (branch: Value, where: string) => g.node("add", {}, [x, g.dropPath(branch, rate, `${name}.drop_path${where}`)], `${name}.add${where}`);
+  const residual = (branch: Value, where: string) => g.node("add", {}, [x, g.dropPath(g.layerScale(branch, `${name}.ls${where}`), rate, `${name}.drop_path${where}`)], `${name}.add${where}`);
   x = residual(attention(g, g.norm(x, `${name}.norm1`), `${name}.attn`), "1"); // [B, N, D]
   return residual(mlp(g, g.norm(x, `${name}.norm2`), `${name}.mlp`), "2"); //     [B, N, D]
 }
@@ -164,6 +166,11 @@ class ModelBuilder extends GraphBuilder {
 
   dropout(x: Value, rate: number, name: string): Value {
     return rate > 0 ? this.node("dropout", { rate }, [x], name) : x;
+  }
+
+  /** The branch's own factor for each channel, where the spec has them. */
+  layerScale(x: Value, name: string): Value {
+    return this.spec.layerScale === undefined ? x : this.node("scaleLast", {}, [x, this.parameter(`${name}.gamma`, [this.spec.dim])], name);
   }
 
   dropPath(x: Value, rate: number, name: string): Value {

@@ -18,7 +18,7 @@ export function embed({ batch, patches, width, prefix, position }: EmbedParams):
   const element = elementOf(width);
   const units = element === "vec4" ? width / 4 : width;
   const count = batch * (prefix + patches) * units;
-  const read = (name: string): Binding => ({ name, access: "read", element });
+  const read = (name: string, tokens: number): Binding => ({ name, access: "read", element, length: tokens * width });
   const covers = position === "all" ? "true" : `token >= ${prefix}u`;
   const table = position === "all" ? "token" : `(token - ${prefix}u)`;
   const body = wgsl`
@@ -34,7 +34,7 @@ export function embed({ batch, patches, width, prefix, position }: EmbedParams):
   return {
     kernel: assemble({
       id: `embed_b${batch}_t${prefix}p${patches}_w${width}_position_${position}`,
-      bindings: [read("patches"), ...range(prefix).map((i) => read(`prefix${i}`)), ...(position === "none" ? [] : [read("position")]), { name: "out", access: "read_write", element }],
+      bindings: [read("patches", batch * patches), ...range(prefix).map((i) => read(`prefix${i}`, 1)), ...(position === "none" ? [] : [read("position", (position === "all" ? prefix : 0) + patches)]), { ...read("out", batch * (prefix + patches)), access: "read_write" }],
       workgroupSize: [workgroup, 1, 1],
       constants: { units: u32(units) },
       builtins: linearBuiltins,
@@ -57,9 +57,9 @@ export function addScale({ count, factor }: AddScaleParams): Launch {
     kernel: assemble({
       id: `add_scale_${count}_by_${String(Math.fround(factor)).replace(/[^0-9a-z]/gi, "_")}`,
       bindings: [
-        { name: "a", access: "read", element },
-        { name: "b", access: "read", element },
-        { name: "out", access: "read_write", element },
+        { name: "a", access: "read", element, length: count },
+        { name: "b", access: "read", element, length: count },
+        { name: "out", access: "read_write", element, length: count },
       ],
       workgroupSize: [workgroup, 1, 1],
       constants: {},
@@ -70,5 +70,43 @@ export function addScale({ count, factor }: AddScaleParams): Launch {
       `,
     }),
     workgroups: cover(units, workgroup),
+  };
+}
+
+export interface NormalizeParams {
+  readonly batch: number;
+  /** Values of one channel of one image. */
+  readonly plane: number;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+/** (x - mean) / std of each channel of x [batch, channels, height, width]. */
+export function normalizeChannels({ batch, plane, mean, std }: NormalizeParams): Launch {
+  const channels = mean.length;
+  const element = elementOf(plane);
+  const units = element === "vec4" ? plane / 4 : plane;
+  const count = batch * channels * units;
+  const text = [...mean, ...std].map((value) => String(Math.fround(value)).replace(/[^0-9a-z]/gi, "_")).join("_");
+  return {
+    kernel: assemble({
+      id: `normalize_b${batch}_${plane}_${text}`,
+      bindings: [
+        { name: "x", access: "read", element, length: batch * channels * plane },
+        { name: "out", access: "read_write", element, length: batch * channels * plane },
+      ],
+      workgroupSize: [workgroup, 1, 1],
+      constants: {},
+      builtins: linearBuiltins,
+      body: wgsl`
+        ${linearIndex(count, workgroup)}
+        let channel = index / ${u32(units)} % ${u32(channels)};
+        var mean = ${f32(mean[0]!)};
+        var factor = ${f32(1 / std[0]!)};
+        ${lines(range(channels - 1).map((c) => raw(`if (channel == ${c + 1}u) { mean = ${f32(mean[c + 1]!)}; factor = ${f32(1 / std[c + 1]!)}; }`)))}
+        out[index] = (x[index] - mean) * factor;
+      `,
+    }),
+    workgroups: cover(count, workgroup),
   };
 }

@@ -1,4 +1,4 @@
-import type { Kernel, KernelBinding } from "../../runtime/plan.js";
+import type { DType, Kernel, KernelBinding } from "../../runtime/plan.js";
 import { lines, raw, u32, wgsl, type Wgsl } from "./wgsl.js";
 
 /** A kernel with its text. `bindings[i]` is at `@group(0) @binding(i)`. */
@@ -12,40 +12,75 @@ export interface Launch {
   readonly workgroups: readonly [x: number, y: number, z: number];
 }
 
-/** What a binding holds in the shader: `scalar` = array<f32>, `vec4` = array<vec4<f32>>. */
-export interface Binding extends KernelBinding {
+/** What a binding holds in the shader: `scalar` = array<f32>, `vec4` = array<vec4<f32>>, of f16 where `dtype` says so. */
+export interface Binding extends Omit<KernelBinding, "bytes"> {
+  /** Numbers that the kernel may touch, from the beginning. */
+  readonly length: number;
   readonly element: "scalar" | "vec4";
+  /** Default: f32. */
+  readonly dtype?: DType;
 }
+
+/** The WGSL type of a binding's elements. */
+export const elementType = ({ element, dtype = "f32" }: Pick<Binding, "element" | "dtype">): Wgsl => raw(element === "vec4" ? `vec4<${dtype}>` : dtype);
 
 /** Declares storage buffers for bindings, in order. */
 export function declare(bindings: readonly Binding[]): Wgsl {
-  return lines(bindings.map(({ name, access, element }, i) => raw(`@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${element === "vec4" ? "vec4<f32>" : "f32"}>;`)));
+  return lines(bindings.map((binding, i) => raw(`@group(0) @binding(${i}) var<storage, ${binding.access}> ${binding.name}: array<${elementType(binding)}>;`)));
 }
 
-/** Puts a kernel together from its parts: constants, bindings, helper functions and the body of `main`. */
-export function assemble(options: {
+export interface KernelParts {
   readonly id: string;
   readonly bindings: readonly Binding[];
   readonly workgroupSize: readonly [number, number, number];
   readonly constants: Readonly<Record<string, Wgsl>>;
+  /** Variables of the workgroup's memory, by name: their types. */
+  readonly shared?: Readonly<Record<string, Wgsl>>;
   readonly helpers?: readonly Wgsl[];
   readonly builtins: Wgsl;
   readonly body: Wgsl;
-}): WgslKernel {
-  const { id, bindings, workgroupSize, constants, helpers = [], builtins, body } = options;
-  const code = wgsl`
-    ${lines(Object.entries(constants).map(([name, value]) => raw(`const ${name} = ${value};`)))}
+  /** What the kernel needs besides f16, which its bindings tell. */
+  readonly needs?: KernelNeeds;
+}
 
-    ${declare(bindings)}
+/** WGSL extensions of a kernel, and what the adapter must have for it to be right. */
+export interface KernelNeeds {
+  readonly enables: readonly string[];
+  readonly features: readonly string[];
+  /** Invocations of a subgroup, exactly. */
+  readonly subgroupSize?: number;
+  /** A shape of matrices that the adapter lists: left [m, k] times right [k, n] of f16, added up in f32. */
+  readonly matrix?: readonly [m: number, n: number, k: number];
+}
 
-    ${raw(helpers.filter((helper) => helper !== "").join("\n\n"))}
-
-    @compute @workgroup_size(${raw(workgroupSize.join(", "))})
-    fn main(${builtins}) {
-      ${body}
-    }
-  `;
-  return { id, bindings: bindings.map(({ name, access }) => ({ name, access })), workgroupSize, code: `${code}\n` };
+/** Puts a kernel together from its parts: constants, bindings, workgroup memory, helper functions and the body of `main`. */
+export function assemble(parts: KernelParts): WgslKernel {
+  const { id, bindings, workgroupSize, constants, shared = {}, helpers = [], builtins, body, needs } = parts;
+  const half = bindings.some(({ dtype }) => dtype === "f16");
+  const enables = [...(half ? ["f16"] : []), ...(needs?.enables ?? [])];
+  const features = [...(half ? ["shader-f16"] : []), ...(needs?.features ?? [])];
+  const variables = Object.entries(shared).map(([name, type]) => raw(`var<workgroup> ${name}: ${type};`));
+  const sections = [
+    lines(enables.map((name) => raw(`enable ${name};`))),
+    lines(Object.entries(constants).map(([name, value]) => raw(`const ${name} = ${value};`))),
+    lines([declare(bindings), ...variables]),
+    ...helpers,
+    wgsl`
+      @compute @workgroup_size(${raw(workgroupSize.join(", "))})
+      fn main(${builtins}) {
+        ${body}
+      }
+    `,
+  ];
+  return {
+    id,
+    bindings: bindings.map(({ name, access, length, dtype }) => ({ name, access, bytes: length * (dtype === "f16" ? 2 : 4) })),
+    workgroupSize,
+    ...(features.length > 0 && { features }),
+    ...(needs?.subgroupSize !== undefined && { subgroupSize: needs.subgroupSize }),
+    ...(needs?.matrix && { matrix: needs.matrix }),
+    code: `${sections.filter((section) => section !== "").join("\n\n")}\n`,
+  };
 }
 
 /** Largest count of workgroups along one axis that every WebGPU device takes. */

@@ -18,8 +18,9 @@ export interface ProbeParams {
 /** Floating point operations of one invocation of `fmaProbe` in one step; a multiply-add of a vec4 counts eight. */
 export const fmaProbeFlops: number = chains * unrolled * 8;
 
-const read = (name: string, element: Binding["element"]): Binding => ({ name, access: "read", element });
-const write = (name: string, element: Binding["element"]): Binding => ({ name, access: "read_write", element });
+/** A binding of so many elements. */
+const read = (name: string, element: Binding["element"], count: number): Binding => ({ name, access: "read", element, length: count * (element === "vec4" ? 4 : 1) });
+const write = (name: string, element: Binding["element"], count: number): Binding => ({ ...read(name, element, count), access: "read_write" });
 
 /**
  * Multiply-adds in registers: out[i] = the end of `control[0]` steps that begin with data[i].
@@ -30,7 +31,7 @@ export function fmaProbe({ invocations }: ProbeParams): Launch {
   return {
     kernel: assemble({
       id: `probe_fma_${invocations}`,
-      bindings: [read("control", "scalar"), read("data", "vec4"), write("out", "vec4")],
+      bindings: [read("control", "scalar", 1), read("data", "vec4", invocations), write("out", "vec4", invocations)],
       workgroupSize: [workgroup, 1, 1],
       constants: {},
       builtins: linearBuiltins,
@@ -57,7 +58,7 @@ export function readProbe({ count, invocations }: ProbeParams & { readonly count
   return {
     kernel: assemble({
       id: `probe_read_${count}_${invocations}`,
-      bindings: [read("control", "scalar"), read("data", "vec4"), write("out", "vec4")],
+      bindings: [read("control", "scalar", 1), read("data", "vec4", count), write("out", "vec4", invocations)],
       workgroupSize: [workgroup, 1, 1],
       constants: { count: u32(count), stride: u32(invocations) },
       builtins: linearBuiltins,
@@ -85,7 +86,7 @@ export function fillProbe({ count }: { readonly count: number }): Launch {
   return {
     kernel: assemble({
       id: `probe_fill_${count}`,
-      bindings: [write("data", "vec4")],
+      bindings: [write("data", "vec4", count)],
       workgroupSize: [workgroup, 1, 1],
       constants: {},
       helpers: [
@@ -114,7 +115,7 @@ export function emptyProbe(): Launch {
   return {
     kernel: assemble({
       id: "probe_empty",
-      bindings: [write("out", "scalar")],
+      bindings: [write("out", "scalar", 1)],
       workgroupSize: [1, 1, 1],
       constants: {},
       builtins: raw("@builtin(global_invocation_id) id: vec3<u32>"),

@@ -1,5 +1,5 @@
 import { assemble, cover, elementOf, linearBuiltins, linearIndex, type Launch } from "./kernel.js";
-import { empty, f32, raw, u32, wgsl, type Wgsl } from "./wgsl.js";
+import { empty, f32, raw, u32, wgsl } from "./wgsl.js";
 
 export interface LayerNormParams {
   /** Rows of the result. */
@@ -23,16 +23,15 @@ const rowsPerGroup = 16;
 export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): Launch {
   const element = elementOf(width);
   const unit = element === "vec4" ? 4 : 1;
-  const zero = unit === 4 ? "vec4<f32>(0.0)" : "0.0";
-  const total = (name: string): Wgsl => raw(unit === 4 ? `dot(${name}, vec4<f32>(1.0))` : name);
+  const { zero, total } = vectorOrScalar(unit);
   const strided = step !== 1 || start !== 0;
   const body = wgsl`
     ${linearIndex(rows, rowsPerGroup)}
     let first = ${raw(strided ? `(index * ${u32(step)} + ${u32(start)})` : "index")} * units;
-    var sum = ${raw(zero)};
+    var sum = ${zero};
     for (var i = 0u; i < units; i++) { sum += x[first + i]; }
     let mean = ${total("sum")} / width;
-    var squares = ${raw(zero)};
+    var squares = ${zero};
     for (var i = 0u; i < units; i++) {
       let centred = x[first + i] - mean;
       squares += centred * centred;
@@ -46,10 +45,10 @@ export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): L
     kernel: assemble({
       id: `layer_norm_r${rows}_w${width}_e${String(eps).replace(/[^0-9a-z]/gi, "_")}${strided ? `_step${step}_start${start}` : ""}`,
       bindings: [
-        { name: "x", access: "read", element },
-        { name: "scale", access: "read", element },
-        { name: "bias", access: "read", element },
-        { name: "out", access: "read_write", element },
+        { name: "x", access: "read", element, length: ((rows - 1) * step + start + 1) * width },
+        { name: "scale", access: "read", element, length: width },
+        { name: "bias", access: "read", element, length: width },
+        { name: "out", access: "read_write", element, length: rows * width },
       ],
       workgroupSize: [rowsPerGroup, 1, 1],
       constants: { units: u32(width / unit), width: f32(width) },
@@ -58,6 +57,50 @@ export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): L
     }),
     workgroups: cover(rows, rowsPerGroup),
   };
+}
+
+export interface RowScalesParams {
+  readonly rows: number;
+  readonly width: number;
+  readonly eps: number;
+}
+
+/** 1 / sqrt(variance + eps) of each row of x [rows, width] -> out [rows], for products that normalise their rows. Two passes, as above. */
+export function rowScales({ rows, width, eps }: RowScalesParams): Launch {
+  const element = elementOf(width);
+  const unit = element === "vec4" ? 4 : 1;
+  const { zero, total } = vectorOrScalar(unit);
+  return {
+    kernel: assemble({
+      id: `row_scales_r${rows}_w${width}_e${String(eps).replace(/[^0-9a-z]/gi, "_")}`,
+      bindings: [
+        { name: "x", access: "read", element, length: rows * width },
+        { name: "out", access: "read_write", element: "scalar", length: rows },
+      ],
+      workgroupSize: [rowsPerGroup, 1, 1],
+      constants: { units: u32(width / unit), width: f32(width) },
+      builtins: linearBuiltins,
+      body: wgsl`
+        ${linearIndex(rows, rowsPerGroup)}
+        let first = index * units;
+        var sum = ${zero};
+        for (var i = 0u; i < units; i++) { sum += x[first + i]; }
+        let mean = ${total("sum")} / width;
+        var squares = ${zero};
+        for (var i = 0u; i < units; i++) {
+          let centred = x[first + i] - mean;
+          squares += centred * centred;
+        }
+        out[index] = inverseSqrt(${total("squares")} / width + ${f32(eps)});
+      `,
+    }),
+    workgroups: cover(rows, rowsPerGroup),
+  };
+}
+
+/** The neutral start of a sum in the element type, and how its lanes become one number. */
+function vectorOrScalar(unit: 1 | 4) {
+  return unit === 4 ? { zero: raw("vec4<f32>(0.0)"), total: (name: string) => raw(`dot(${name}, vec4<f32>(1.0))`) } : { zero: raw("0.0"), total: raw };
 }
 
 export interface PoolParams {
@@ -90,8 +133,8 @@ export function pool({ batch, tokens, width, kind, start }: PoolParams): Launch 
     kernel: assemble({
       id: `pool_${kind}_b${batch}_t${tokens}_w${width}_from${start}`,
       bindings: [
-        { name: "x", access: "read", element },
-        { name: "out", access: "read_write", element },
+        { name: "x", access: "read", element, length: batch * tokens * width },
+        { name: "out", access: "read_write", element, length: batch * width },
       ],
       workgroupSize: [workgroup, 1, 1],
       constants: { tokens: u32(tokens), units: u32(units) },
@@ -102,31 +145,33 @@ export function pool({ batch, tokens, width, kind, start }: PoolParams): Launch 
   };
 }
 
-export interface TokenParams {
+export interface TokensParams {
   readonly batch: number;
   readonly tokens: number;
   readonly width: number;
-  readonly index: number;
+  readonly start: number;
+  readonly end: number;
 }
 
-/** Token `index` of x [batch, tokens, width] -> out [batch, width]. */
-export function token({ batch, tokens, width, index: which }: TokenParams): Launch {
+/** Tokens start to end of x [batch, tokens, width] -> out [batch, end - start, width]. */
+export function sliceTokens({ batch, tokens, width, start, end }: TokensParams): Launch {
   const element = elementOf(width);
   const units = element === "vec4" ? width / 4 : width;
-  const count = batch * units;
+  const taken = (end - start) * units;
+  const count = batch * taken;
   return {
     kernel: assemble({
-      id: `token_b${batch}_t${tokens}_w${width}_i${which}`,
+      id: `tokens_b${batch}_t${tokens}_w${width}_${start}to${end}`,
       bindings: [
-        { name: "x", access: "read", element },
-        { name: "out", access: "read_write", element },
+        { name: "x", access: "read", element, length: batch * tokens * width },
+        { name: "out", access: "read_write", element, length: batch * (end - start) * width },
       ],
       workgroupSize: [workgroup, 1, 1],
-      constants: { tokens: u32(tokens), units: u32(units) },
+      constants: { units: u32(units) },
       builtins: linearBuiltins,
       body: wgsl`
         ${linearIndex(count, workgroup)}
-        out[index] = x[(index / units * tokens + ${u32(which)}) * units + index % units];
+        out[index] = x[index / ${u32(taken)} * ${u32(tokens)} * units + ${u32(start)} * units + index % ${u32(taken)}];
       `,
     }),
     workgroups: cover(count, workgroup),

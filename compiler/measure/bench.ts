@@ -1,23 +1,26 @@
 import type { AdapterInfo } from "../../runtime/device.js";
-import { chooseProfiles } from "../../runtime/choose.js";
+import { chooseProfiles, type Chosen } from "../../runtime/choose.js";
+import { AdapterError } from "../../runtime/errors.js";
 import { requestDevice } from "../../runtime/node.js";
-import type { WeightsInput } from "../../runtime/weights.js";
+import type { WeightsSource } from "../../runtime/weights.js";
 import { measurePeaks, type Peaks } from "./peaks.js";
 import { randomInput } from "./random-weights.js";
-import { inputSize, plannedBytes, type LoadedSubject, type Subject } from "./subject.js";
+import { decided, inputSize, plannedBytes, type LoadedSubject, type Subject, type SubjectWeights } from "./subject.js";
 
-/** A package with what it is to run. */
+/** A package at one of its dtypes, with what it is to run. */
 export interface BenchSubject extends Subject {
   /** Batch sizes, each of which the package has a profile for. */
   readonly batches: readonly number[];
-  /** New for each load. `milliseconds`: what making the weights themselves has cost so far, which is not the package's time. */
-  weights(): { readonly input: WeightsInput; milliseconds(): number };
+  /** New for each load. */
+  weights(signal: AbortSignal): Promise<SubjectWeights>;
 }
 
 export interface BenchOptions {
   readonly subjects: readonly BenchSubject[];
   readonly adapter: "auto" | "gpu" | "software";
-  /** Runs of each package and batch size; without it rounds go on for `seconds` a case, at least 3 rounds and at most 1000. */
+  /** Whether the driver checks every index of a kernel. */
+  readonly robust: boolean;
+  /** Runs of each package, dtype and batch size; without it rounds go on for `seconds` a case, at least 3 rounds and at most 1000. */
   readonly runs?: number | undefined;
   readonly seconds: number;
   /** Called once the adapter is known and before anything is measured; what it throws ends the measurement. */
@@ -35,13 +38,14 @@ export interface LoadTimes {
   readonly pipelines: number;
   /** Reading, packing and uploading weights. */
   readonly weights: number;
+  /** The part of `weights` in which reads were under way. Packing goes on meanwhile. */
+  readonly reading: number;
   /** The first run, which waits for the uploads and for what the driver put off. One a batch size, in their order. */
   readonly firstRun: readonly number[];
 }
 
-/** One package at one batch size. */
+/** One package at one dtype and batch size. */
 export interface BenchCase {
-  readonly subject: BenchSubject;
   readonly batch: number;
   /** FLOPs and bytes of a run, as planned. */
   readonly flops: number;
@@ -50,11 +54,15 @@ export interface BenchCase {
   readonly samples: readonly number[];
 }
 
-export interface BenchSubjectResult {
-  readonly subject: BenchSubject;
+/** What was measured of a subject, or the reason for which this adapter cannot run it. */
+export type BenchSubjectResult = { readonly subject: BenchSubject } & (({ readonly unavailable?: undefined } & Measured) | { readonly unavailable: string });
+
+export interface Measured {
   readonly load: LoadTimes;
   readonly plannedBytes: number;
   readonly allocatedBytes: number;
+  /** How many routines are done in the way that was measured to be best, that the cost model prefers, or that alone can run here. */
+  readonly decided: Readonly<Record<Chosen["by"], number>>;
   readonly cases: readonly BenchCase[];
 }
 
@@ -73,7 +81,7 @@ const warmUp = { runs: 2, milliseconds: 1000 } as const;
 
 /**
  * Loads packages one after the other, then runs them in rounds, each once a round, so that whatever else the machine does meets all of them.
- * @throws what loading and running throw; the signal's reason when it is aborted.
+ * @throws AdapterError when the adapter can run none of them; what loading and running throw; the signal's reason when it is aborted.
  */
 export async function bench(options: BenchOptions): Promise<BenchResult> {
   const { subjects, adapter: choice, onProgress, signal } = options;
@@ -81,34 +89,43 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
   const { device, adapter } = await requestDevice({ adapter: choice });
   const startMilliseconds = performance.now() - began;
   const loaded: Loaded[] = [];
+  const unavailable = new Map<BenchSubject, string>();
   try {
     options.onAdapter(adapter);
     for (const [i, subject] of subjects.entries()) {
-      onProgress((0.2 * i) / subjects.length, `loading ${subject.name}`);
-      loaded.push(await loadTimed(subject, options));
+      onProgress((0.2 * i) / subjects.length, `loading ${nameOf(subject)}`);
+      try {
+        loaded.push(await loadTimed(subject, options));
+      } catch (error) {
+        // A package may bring a runtime of its own, whose classes are others.
+        if (!(error instanceof Error) || error.name !== "AdapterError") throw error;
+        unavailable.set(subject, error.message);
+      }
     }
+    if (loaded.length === 0) throw new AdapterError([...new Set(unavailable.values())].join("\n"));
     onProgress(0.2, "probing the adapter");
     const peaks = await measurePeaks(device, { software: adapter.software, signal });
-    const cases = loaded.flatMap(({ subject, model, inputs }) => subject.batches.map((batch, i): TimedCase => ({ name: `${subject.name}, batch ${batch}`, model, input: inputs[i]!, samples: [] })));
+    const cases = loaded.flatMap(({ subject, model, inputs }) => subject.batches.map((batch, i): TimedCase => ({ name: `${nameOf(subject)}, batch ${batch}`, model, input: inputs[i]!, samples: [] })));
     await rounds(cases, options);
-    let next = 0;
-    return {
-      adapter,
-      startMilliseconds,
-      peaks,
-      subjects: loaded.map(({ subject, model, load }) => ({
-        subject,
+    const samples = cases.values();
+    const measured = new Map(loaded.map(({ subject, model, load }): [BenchSubject, Measured] => [
+      subject,
+      {
         load,
         plannedBytes: plannedBytes(subject.plan),
         allocatedBytes: model.gpuBytes,
-        cases: subject.batches.map((batch) => ({ subject, batch, ...workOf(subject, batch), samples: cases[next++]!.samples })),
-      })),
-    };
+        decided: decided(model),
+        cases: subject.batches.map((batch) => ({ batch, ...workOf(subject, batch), samples: samples.next().value!.samples })),
+      },
+    ]));
+    return { adapter, startMilliseconds, peaks, subjects: subjects.map((subject) => ({ subject, ...(measured.get(subject) ?? { unavailable: unavailable.get(subject)! }) })) };
   } finally {
     for (const { model } of loaded) model.dispose();
     device.destroy();
   }
 }
+
+const nameOf = ({ name, plan }: Subject): string => `${name}, ${plan.dtype}`;
 
 interface Loaded {
   readonly subject: BenchSubject;
@@ -118,29 +135,51 @@ interface Loaded {
   readonly inputs: readonly Float32Array[];
 }
 
-async function loadTimed(subject: BenchSubject, { adapter, onNotice, signal }: BenchOptions): Promise<Loaded> {
-  const { input: weights, milliseconds: made } = subject.weights();
+async function loadTimed(subject: BenchSubject, { adapter, robust, onNotice, signal }: BenchOptions): Promise<Loaded> {
+  const { input: weights, made } = await subject.weights(signal);
+  const { source, reading } = timedReads(weights);
   const reached = { device: 0, pipelines: 0 };
+  // The header was read before the device was asked for.
+  let header = 0;
   const began = performance.now();
   const model = await subject.load({
-    weights,
+    weights: source,
     adapter,
+    dtype: subject.plan.dtype,
+    robust,
     onNotice,
     signal,
     onProgress({ stage, loaded, total }) {
-      if (stage !== "weights" && loaded === total) reached[stage] = performance.now();
+      if (stage === "weights" || loaded < total) return;
+      reached[stage] = performance.now();
+      header = reading();
     },
   });
   const ended = performance.now();
   try {
+    const load = { device: reached.device - began, pipelines: reached.pipelines - reached.device, weights: Math.max(0, ended - reached.pipelines - made()), reading: Math.max(0, reading() - header - made()) };
     const inputs = subject.batches.map((batch) => randomInput(inputSize(subject.plan, batch)));
     const firstRun: number[] = [];
     for (const input of inputs) firstRun.push(await timedRun(model, input, signal));
-    return { subject, model, inputs, load: { device: reached.device - began, pipelines: reached.pipelines - reached.device, weights: Math.max(0, ended - reached.pipelines - made()), firstRun } };
+    return { subject, model, inputs, load: { ...load, firstRun } };
   } catch (error) {
     model.dispose();
     throw error;
   }
+}
+
+/** A source that counts the milliseconds in which any of its reads is under way. */
+function timedReads(weights: WeightsSource): { readonly source: WeightsSource; reading(): number } {
+  let [underWay, since, spent] = [0, 0, 0];
+  const timed: WeightsSource["read"] = async (offset, length, signal) => {
+    if (underWay++ === 0) since = performance.now();
+    try {
+      return await weights.read(offset, length, signal);
+    } finally {
+      if (--underWay === 0) spent += performance.now() - since;
+    }
+  };
+  return { source: { name: weights.name, size: weights.size, read: timed }, reading: () => spent };
 }
 
 interface TimedCase {

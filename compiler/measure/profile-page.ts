@@ -42,7 +42,7 @@ export function profilePage({ name, fingerprint, adapter, version, notices, resu
     { id: "kinds", title: "Where the time goes", lead: "Each kind's share of the time, beside its share of the arithmetic and of the bytes: a kind whose time is out of proportion is where to look.", body: markup`${shares(result)}${kindTable(result)}` },
     { id: "timeline", title: "One run", lead: `The replay of median length, to scale; ${plural(result.dispatches.length, "dispatch")} from left to right.`, body: strip(result) },
     { id: "roofline", title: "The roofline", lead: "A dot is a dispatch: how much it computes for each byte that it must move, and how fast it was. The line is what this adapter reached with kernels that do nothing else. Both axes are logarithmic.", body: roofline(result) },
-    { id: "dispatches", title: "Dispatches", lead: "A dispatch is bound by the highest of three floors: its arithmetic or its bytes at the measured peaks, or what launching an empty dispatch takes. Reach is that floor over its time: 100 % is as fast as the adapter allows.", body: dispatchTable(result) },
+    { id: "dispatches", title: "Dispatches", lead: "A dispatch is bound by the highest of three floors: its arithmetic or its bytes at the measured peaks, or what empty launches take. Reach is that floor over its time: 100 % is as fast as the adapter allows.", body: dispatchTable(result) },
   ];
   return markup`<!doctype html>
 <html lang="en">
@@ -83,7 +83,7 @@ function numbers({ dispatches, microseconds, wholeRun, peaks, emptyMicroseconds 
     ["Arithmetic", `${short(rate(flops))}FLOP/s`, `${percent(rate(flops) / peaks.compute.rate)} of ${short(peaks.compute.rate)}FLOP/s`],
     ["Memory", `${short(rate(moved))}B/s`, `${percent(rate(moved) / peaks.memory.rate)} of ${short(peaks.memory.rate)}B/s`],
     ["Reach", percent(microseconds > 0 ? sum(dispatches, ({ reach, microseconds: time }) => reach * time) / microseconds : 0), "of what the adapter allows"],
-    ["An empty dispatch", duration(emptyMicroseconds), "by the same clock"],
+    ["An empty launch", duration(emptyMicroseconds), "by the same clock"],
   ];
   return markup`<dl class="numbers">${facts.map(([name, value, note]) => markup`<div><dt>${name}</dt><dd>${value} <small>${note}</small></dd></div>`)}</dl>`;
 }
@@ -111,14 +111,14 @@ function strip({ dispatches, timeline }: ProfileResult): Markup {
 
 function dispatchTable({ dispatches, kinds, microseconds }: ProfileResult): Markup {
   const most = Math.max(...dispatches.map((dispatch) => dispatch.microseconds), 1e-9);
-  const row = ({ index, label, kind, kernel, microseconds: time, share, flops, bytes: moved, flopRate, byteRate, bound, reach }: ProfiledDispatch): Markup =>
-    markup`<tr class="k-${kind}" data-dispatch="${index}" data-kind="${kind}"><th scope="row" title="${kernel}"><i></i>${label}</th><td class="measure"><i style="width:calc((100% - 14px) * ${(time / most).toFixed(4)})"></i><span>${duration(time)}</span></td><td class="number">${percent(share)}</td><td class="number wide">${short(flops)}</td><td class="number wide">${bytes(moved)}</td><td class="number">${short(flopRate)}</td><td class="number">${short(byteRate)}</td><td class="bound">${bound}</td><td class="number">${percent(reach)}</td></tr>`;
+  const row = ({ index, label, kind, choice, launches, microseconds: time, share, flops, bytes: moved, flopRate, byteRate, bound, reach }: ProfiledDispatch): Markup =>
+    markup`<tr class="k-${kind}" data-dispatch="${index}" data-kind="${kind}"><th scope="row" title="${launches.map(({ kernel }) => kernel).join(", ")}"><i></i>${label}</th><td class="measure"><i style="width:calc((100% - 14px) * ${(time / most).toFixed(4)})"></i><span>${duration(time)}</span></td><td class="number">${percent(share)}</td><td>${choice}${launches.length > 1 && ` (${launches.length} launches)`}</td><td class="number wide">${short(flops)}</td><td class="number wide">${bytes(moved)}</td><td class="number">${short(flopRate)}</td><td class="number">${short(byteRate)}</td><td class="bound">${bound}</td><td class="number">${percent(reach)}</td></tr>`;
   return markup`<div class="legend" role="group" aria-label="Show kinds of dispatches">${kinds.map(({ kind, dispatches: number, share }) => markup`<button type="button" class="k-${kind}" data-kind="${kind}" aria-pressed="true"><i></i>${kind} <span>${count(number)} · ${percent(share)}</span></button>`)}</div>
 <label class="search">Filter <input type="search" id="filter" placeholder="attn, fc1, memory …" autocomplete="off"></label>
 <div class="scroll" tabindex="0" role="region" aria-label="Table of dispatches"><table class="dispatches"><caption>In the order in which they run</caption>
-<thead><tr><th scope="col">Dispatch</th><th scope="col">Time</th><th scope="col" class="number">Share</th><th scope="col" class="number wide">FLOPs</th><th scope="col" class="number wide">Bytes</th><th scope="col" class="number">FLOP/s</th><th scope="col" class="number">B/s</th><th scope="col">Bound by</th><th scope="col" class="number">Reach</th></tr></thead>
+<thead><tr><th scope="col">Dispatch</th><th scope="col">Time</th><th scope="col" class="number">Share</th><th scope="col">Choice</th><th scope="col" class="number wide">FLOPs</th><th scope="col" class="number wide">Bytes</th><th scope="col" class="number">FLOP/s</th><th scope="col" class="number">B/s</th><th scope="col">Bound by</th><th scope="col" class="number">Reach</th></tr></thead>
 <tbody>${dispatches.map(row)}</tbody>
-<tfoot><tr><th scope="row">${plural(dispatches.length, "dispatch")}</th><td class="measure"><span>${duration(microseconds)}</span></td><td class="number"></td><td class="number wide">${short(sum(dispatches, ({ flops }) => flops))}</td><td class="number wide">${bytes(sum(dispatches, ({ bytes: moved }) => moved))}</td><td></td><td></td><td></td><td></td></tr></tfoot></table></div>`;
+<tfoot><tr><th scope="row">${plural(dispatches.length, "dispatch")}</th><td class="measure"><span>${duration(microseconds)}</span></td><td class="number"></td><td></td><td class="number wide">${short(sum(dispatches, ({ flops }) => flops))}</td><td class="number wide">${bytes(sum(dispatches, ({ bytes: moved }) => moved))}</td><td></td><td></td><td></td><td></td></tr></tfoot></table></div>`;
 }
 
 const sum = <T>(items: readonly T[], value: (item: T) => number): number => items.reduce((total, item) => total + value(item), 0);

@@ -91,7 +91,8 @@ function mix(key: number): number {
   return x ^ (x >>> 16);
 }
 
-/** Values in [-1, 1) for a model's input, the same for the same count. */
-export function randomInput(count: number): Float32Array<ArrayBuffer> {
-  return Float32Array.from({ length: count }, (_, i) => mix(i + 1) / 2 ** 31);
+/** Values in [-1, 1) for a model's input, the same for the same count and seed. */
+export function randomInput(count: number, seed = 0): Float32Array<ArrayBuffer> {
+  const key = mix(seed);
+  return Float32Array.from({ length: count }, (_, i) => mix(key + i + 1) / 2 ** 31);
 }

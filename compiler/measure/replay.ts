@@ -1,4 +1,5 @@
-/** The dispatches of a model's run, noted while it runs, and run again one by one against a clock. */
+/** The launches of a model's run, noted while it runs, and run again against a clock. */
+import type { PlannedLaunch } from "../../runtime/choose.js";
 
 /** A launch with its GPU objects. */
 export interface RecordedDispatch {
@@ -7,10 +8,13 @@ export interface RecordedDispatch {
   readonly workgroups: readonly [x: number, y: number, z: number];
 }
 
-/** `timestamps`: the GPU's own clock, a pass a dispatch. `wall`: the time from submitting a dispatch alone until the queue is empty. */
+/** Launches that are timed together, in one compute pass. */
+export type Pass = readonly RecordedDispatch[];
+
+/** `timestamps`: the GPU's own clock around each pass. `wall`: the time from submitting a pass alone until the queue is empty. */
 export type Clock = "timestamps" | "wall";
 
-/** When a dispatch ran, in microseconds from the beginning of its replay. */
+/** When a pass ran, in microseconds from the beginning of its replay. */
 export interface Span {
   readonly begin: number;
   readonly end: number;
@@ -20,7 +24,7 @@ export interface Span {
 const usage = { mapRead: 0x1, copySource: 0x4, copyDestination: 0x8, queryResolve: 0x200 } as const;
 const mapRead = 0x1;
 
-/** Queries that one set holds at most, by WebGPU. A dispatch takes two. */
+/** Queries that one set holds at most, by WebGPU. A pass takes two. */
 const mostQueries = 4096;
 
 export interface Recorder {
@@ -62,6 +66,12 @@ export function recordDispatches(device: GPUDevice): Recorder {
   };
 }
 
+/** What was heard must be what is planned, or times would stand beside the wrong labels. @throws Error when it is not. */
+export function expectPlanned(name: string, heard: readonly RecordedDispatch[], planned: readonly PlannedLaunch[]): void {
+  const differs = heard.length === planned.length ? planned.findIndex(({ launch: { workgroups } }, i) => workgroups.some((count, axis) => count !== heard[i]!.workgroups[axis])) : Math.min(heard.length, planned.length);
+  if (differs >= 0) throw new Error(`${name} ran ${heard.length} launches where its plan has ${planned.length}; they differ from launch ${differs} on`);
+}
+
 /** The same object, with every call of a method heard after it was made; what `hear` returns is what the caller gets. */
 function tap<T extends object>(target: T, hear: (method: string, args: readonly unknown[], result: unknown) => unknown): T {
   return new Proxy(target, {
@@ -74,34 +84,46 @@ function tap<T extends object>(target: T, hear: (method: string, args: readonly 
 }
 
 /**
- * Runs dispatches in order, each timed by itself. Buffers are used as they are: a whole run replayed from its first dispatch computes what it
+ * Runs passes in order, each timed by itself. Buffers are used as they are: a whole run replayed from its first launch computes what it
  * computed before.
  * @throws Error when the device refuses the commands, or is lost.
  */
-export async function replay(device: GPUDevice, dispatches: readonly RecordedDispatch[], clock: Clock): Promise<Span[]> {
+export async function replay(device: GPUDevice, passes: readonly Pass[], clock: Clock): Promise<Span[]> {
   switch (clock) {
     case "timestamps":
-      return byTimestamps(device, dispatches);
+      return byTimestamps(device, passes);
     case "wall":
-      return byWallClock(device, dispatches);
+      return byWallClock(device, passes);
     default:
       return clock satisfies never;
   }
 }
 
-function encode(pass: GPUComputePassEncoder, { pipeline, bindGroups, workgroups }: RecordedDispatch): void {
-  pass.setPipeline(pipeline);
-  for (const [index, group] of bindGroups) pass.setBindGroup(index, group);
-  pass.dispatchWorkgroups(...workgroups);
+/** Milliseconds from encoding launches in one pass until they are done. */
+export async function timePass(device: GPUDevice, launches: Pass): Promise<number> {
+  const began = performance.now();
+  const encoder = device.createCommandEncoder();
+  encode(encoder.beginComputePass(), launches);
+  device.queue.submit([encoder.finish()]);
+  await device.queue.onSubmittedWorkDone();
+  return performance.now() - began;
+}
+
+function encode(pass: GPUComputePassEncoder, launches: Pass): void {
+  for (const { pipeline, bindGroups, workgroups } of launches) {
+    pass.setPipeline(pipeline);
+    for (const [index, group] of bindGroups) pass.setBindGroup(index, group);
+    pass.dispatchWorkgroups(...workgroups);
+  }
   pass.end();
 }
 
-async function byTimestamps(device: GPUDevice, dispatches: readonly RecordedDispatch[]): Promise<Span[]> {
+async function byTimestamps(device: GPUDevice, passes: readonly Pass[]): Promise<Span[]> {
   const portion = mostQueries / 2;
   const spans: Span[] = [];
   let origin: bigint | undefined;
-  for (let first = 0; first < dispatches.length; first += portion) {
-    const times = await timestamps(device, dispatches.slice(first, first + portion));
+  for (let first = 0; first < passes.length; first += portion) {
+    const times = await timestamps(device, passes.slice(first, first + portion));
     origin ??= times[0] ?? 0n;
     // Differences are taken before the conversion: a clock in nanoseconds has more digits than a double holds.
     const since = (at: number): number => Number((times[at] ?? 0n) - origin!) / 1000;
@@ -110,16 +132,16 @@ async function byTimestamps(device: GPUDevice, dispatches: readonly RecordedDisp
   return spans;
 }
 
-/** Nanoseconds at the beginning and the end of each dispatch. */
-async function timestamps(device: GPUDevice, dispatches: readonly RecordedDispatch[]): Promise<BigUint64Array> {
-  const count = dispatches.length * 2;
+/** Nanoseconds at the beginning and the end of each pass. */
+async function timestamps(device: GPUDevice, passes: readonly Pass[]): Promise<BigUint64Array> {
+  const count = passes.length * 2;
   const querySet = device.createQuerySet({ type: "timestamp", count });
   const resolved = device.createBuffer({ size: count * 8, usage: usage.queryResolve | usage.copySource });
   const staging = device.createBuffer({ size: count * 8, usage: usage.mapRead | usage.copyDestination });
   try {
     const encoder = device.createCommandEncoder();
-    dispatches.forEach((dispatch, i) => {
-      encode(encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } }), dispatch);
+    passes.forEach((launches, i) => {
+      encode(encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } }), launches);
     });
     encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, count * 8);
@@ -133,13 +155,13 @@ async function timestamps(device: GPUDevice, dispatches: readonly RecordedDispat
   }
 }
 
-async function byWallClock(device: GPUDevice, dispatches: readonly RecordedDispatch[]): Promise<Span[]> {
+async function byWallClock(device: GPUDevice, passes: readonly Pass[]): Promise<Span[]> {
   const origin = performance.now();
   const now = (): number => (performance.now() - origin) * 1000;
   const spans: Span[] = [];
-  for (const dispatch of dispatches) {
+  for (const launches of passes) {
     const encoder = device.createCommandEncoder();
-    encode(encoder.beginComputePass(), dispatch);
+    encode(encoder.beginComputePass(), launches);
     const commands = encoder.finish();
     const begin = now();
     device.queue.submit([commands]);

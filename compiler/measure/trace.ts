@@ -19,9 +19,9 @@ export const traceBeginning: string = '{\n "displayTimeUnit": "ms",\n "otherData
 export function chromeTrace(name: string, { adapter, batch, clock, dispatches, timeline }: ProfileResult, adapterName: string): string {
   const [pid, dispatchTrack, blockTrack] = [1, 2, 1];
   const called = (tid: number, text: string): TraceEvent => ({ name: "thread_name", ph: "M", pid, tid, args: { name: text } });
-  const slices = dispatches.map(({ label, kind, kernel, workgroups, flops, bytes, flopRate, byteRate, bound }, i): TraceEvent => {
+  const slices = dispatches.map(({ label, kind, choice, launches, flops, bytes, flopRate, byteRate, bound }, i): TraceEvent => {
     const { begin, end } = timeline[i]!;
-    const args = { kernel, workgroups: workgroups.join(" x "), flops, bytes, "GFLOP/s": round(flopRate / 1e9), "GB/s": round(byteRate / 1e9), bound };
+    const args = { choice, kernels: launches.map(({ kernel, workgroups }) => `${kernel} ${workgroups.join(" x ")}`).join(", "), flops, bytes, "GFLOP/s": round(flopRate / 1e9), "GB/s": round(byteRate / 1e9), bound };
     return { name: label, ph: "X", pid, tid: dispatchTrack, ts: begin, dur: end - begin, cat: kind, args };
   });
   const blocks = new Map<string, { begin: number; end: number; count: number }>();

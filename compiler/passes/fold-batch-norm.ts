@@ -16,6 +16,6 @@ export const foldBatchNorm: Pass = {
       const weight = emit("foldBatchNormScale", node.attrs, [conv.inputs[1]!, gamma!, variance!], `${conv.name}.weight`);
       const bias = emit("foldBatchNormShift", node.attrs, [gamma!, beta!, mean!, variance!], `${conv.name}.bias`);
       log(node.name, true, `folded into the weights of ${conv.name}`);
-      return emit("conv2d", conv.attrs, [conv.inputs[0]!, weight, bias], conv.name);
+      return emit("conv2d", conv.attrs, [conv.inputs[0]!, weight, bias], conv.name, [conv, node]);
     }),
 };

@@ -14,13 +14,13 @@ export const fuseAttention: Pass = {
       const parts = [scale?.inputs[0], scores?.inputs[1], mix?.inputs[1]].map((value) => producer(value, "splitHeads"));
       const qkv = parts[0]?.inputs[0];
       const products = scores?.attrs.transposeB === true && mix?.attrs.transposeB === false;
-      const matches = products && scale && qkv && parts.every((part, i) => part?.attrs.part === i && part.inputs[0] === qkv);
+      const matches = products && scale && qkv && parts.every((part, i) => part?.attrs.part === i && (part.attrs.parts ?? 3) === 3 && part.inputs[0] === qkv);
       if (!matches || [mix, softmax, scores].some((n) => uses(n!.output) !== 1)) {
         log(node.name, false, "not the pattern softmax(scale q kᵀ) v on one packed projection, or something inside is read elsewhere");
         return undefined;
       }
       const name = node.name.replace(/\.merge$/, "");
       log(name, true, "scores, softmax and weighted sum in one kernel");
-      return emit("attention", { heads: parts[0]!.attrs.heads, scale: scale.attrs.factor }, [qkv], name);
+      return emit("attention", { heads: parts[0]!.attrs.heads, scale: scale.attrs.factor }, [qkv], name, [parts[0]!, scale, parts[1]!, scores!, softmax!, parts[2]!, mix!, node]);
     }),
 };

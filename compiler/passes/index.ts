@@ -1,26 +1,38 @@
 import type { Graph } from "../ir/graph.js";
 import { verify } from "../ir/verify.js";
 import { foldBatchNorm } from "./fold-batch-norm.js";
+import { foldNorm } from "./fold-norm.js";
+import { foldPixels } from "./fold-pixels.js";
+import { foldLayerScale, foldSoftmaxScale } from "./fold-scales.js";
 import { fuseAttention } from "./fuse-attention.js";
+import { foldEmbed, fuseEmbed } from "./fuse-embed.js";
 import { fuseActivation, fuseResidual } from "./fuse-epilogue.js";
-import { fuseEmbed, fuseMean, fusePool, lowerSums, narrowNorm } from "./fuse-tokens.js";
+import { fuseMean, fusePool, fuseTokenNorm, lowerSums } from "./fuse-tokens.js";
 import { inference } from "./inference.js";
 import { lowerProducts } from "./lower-products.js";
+import { narrowNorm, narrowTail } from "./narrow-tail.js";
 import type { Pass, PassEvent } from "./pass.js";
 
 /** The passes in their order. Each line says why it stands where it stands. */
 export const passes: readonly Pass[] = [
-  inference, //       first: nothing below has to see through a dropout
-  foldBatchNorm, //   while convolutions are still convolutions
-  lowerProducts, //   from here on every matrix product is a gemm
-  fuseAttention, //   needs nothing but the primitives
-  fuseActivation, //  before residuals: the epilogue applies the activation first
-  fuseEmbed, //       before residuals, so that adding a position table is not taken for one
-  fuseMean, //        before residuals, which would take its sum and leave the factor alone
+  inference, //         first: nothing below has to see through a dropout
+  foldBatchNorm, //     while convolutions are still convolutions
+  foldPixels, //        after batch norms, which want a convolution without a bias
+  lowerProducts, //     from here on every matrix product is a gemm
+  fuseAttention, //     needs nothing but the primitives
+  foldLayerScale, //    before residuals, which would end the product it scales
+  fuseActivation, //    before residuals: the epilogue applies the activation first
+  fuseEmbed, //         before residuals, so that adding a position table is not taken for one
+  foldEmbed, //         takes what the pass before it put together
+  fuseMean, //          before residuals, which would take its sum and leave the factor alone
   fuseResidual,
-  narrowNorm, //      after all readers of the last norm have their final form
+  narrowNorm, //        so that the tail ends in single tokens
+  narrowTail, //        after all nodes have their final form, and before norms and scales disappear in weights that it would cut
+  foldNorm, //          after the tail, whose norms are those of single tokens
+  foldSoftmaxScale, //  after the tail, whose queries have a product of their own, and after norms: a shift is cheaper to scale than its weight
+  fuseTokenNorm, //     of the norms that no product took
   fusePool,
-  lowerSums, //       last: what no fusion took
+  lowerSums, //         last: what no fusion took
 ];
 
 export interface Lowered {

@@ -1,4 +1,4 @@
-import { makeNode, type Graph, type Node, type NodeOf, type Value } from "../ir/graph.js";
+import { isWeightOp, makeNode, originsOf, type Graph, type Node, type NodeOf, type Value } from "../ir/graph.js";
 import type { AttrsOf, OpName } from "../ir/ops/index.js";
 
 /** One rewrite of the graph. It must leave every declared output of `interpret` as it was. */
@@ -28,7 +28,12 @@ export interface Rewriter {
   isOutput(value: Value): boolean;
   /** Nodes of the graph before the rewrite that read a value. */
   readers(value: Value): readonly Node[];
-  emit<Name extends OpName>(op: Name, attrs: AttrsOf<Name>, inputs: readonly Value[], name: string): Value;
+  /** Whether a value depends on parameters alone. */
+  isWeight(value: Value): boolean;
+  /** Adds a node. `from` are the nodes that it computes from now on, in whole or in part: the visited one unless it is said otherwise. */
+  emit<Name extends OpName>(op: Name, attrs: AttrsOf<Name>, inputs: readonly Value[], name: string, from?: readonly Node[]): Value;
+  /** Adds a node that differs from another in its inputs alone, and so perhaps in its shape. */
+  emitWith(node: Node, inputs: readonly Value[]): Value;
 }
 
 /**
@@ -46,7 +51,10 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
   const original = new Map<Value, Value>();
   const origin = (value: Value) => original.get(value) ?? value;
   const emitted = new Set<Value>();
+  const parameters = new Set(graph.parameters.map(({ value }) => value));
+  let given: Map<Value, Node> | undefined;
   let nodes: Node[] = [];
+  let visited: Node | undefined;
 
   const rewriter: Rewriter = {
     producer<Name extends OpName>(value: Value | undefined, op: Name) {
@@ -56,8 +64,13 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
     uses: (value) => readers(origin(value)).length + (outputs.has(origin(value)) ? 1 : 0),
     isOutput: (value) => outputs.has(origin(value)),
     readers: (value) => readers(origin(value)),
-    emit(op, attrs, inputs, name) {
-      const node = makeNode(op, attrs, inputs, name);
+    isWeight(value) {
+      const node = producers.get(value) ?? (given ??= new Map(graph.nodes.map((n) => [n.output, n]))).get(value);
+      return node ? isWeightOp(node) : parameters.has(value);
+    },
+    emitWith: (node, inputs) => rewriter.emit(node.op, node.attrs as never, inputs, node.name, [node]),
+    emit(op, attrs, inputs, name, from = visited ? [visited] : []) {
+      const node = makeNode(op, attrs, inputs, name, [...new Set(from.flatMap(originsOf))]);
       nodes.push(node);
       producers.set(node.output, node);
       emitted.add(node.output);
@@ -68,6 +81,7 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
   for (const node of graph.nodes) {
     const inputs = node.inputs.some((input) => replaced.has(input)) ? node.inputs.map((input) => replaced.get(input) ?? input) : node.inputs;
     const current = inputs === node.inputs ? node : { ...node, inputs };
+    visited = current;
     const replacement = visit(current, rewriter);
     if (replacement) {
       replaced.set(node.output, replacement);

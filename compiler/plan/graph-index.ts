@@ -1,6 +1,7 @@
-import type { Graph, Node, Value } from "../ir/graph.js";
-import { ops } from "../ir/ops/index.js";
-import { IrError, type Op } from "../ir/ops/op.js";
+import { isWeightOp, type Graph, type Node, type Value } from "../ir/graph.js";
+import { IrError } from "../ir/ops/op.js";
+
+export { isWeightOp } from "../ir/graph.js";
 
 /** Look-ups on a graph that is no longer changed. */
 export interface GraphIndex {
@@ -29,11 +30,6 @@ export function indexGraph(graph: Graph): GraphIndex {
     },
     lastUse: (value) => uses.get(value) ?? -1,
   };
-}
-
-export function isWeightOp(node: Node): boolean {
-  const op: Op<never> = ops[node.op];
-  return "weights" in op && op.weights === true;
 }
 
 export function expectWeightOp(index: GraphIndex, value: Value): Node {

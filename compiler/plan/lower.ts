@@ -1,24 +1,32 @@
-import type { PackedTensor } from "../../runtime/plan.js";
-import type { Node, NodeOf, Value } from "../ir/graph.js";
-import { bytesOf, flopsOf } from "../ir/cost.js";
+import type { DType, PackedTensor } from "../../runtime/plan.js";
+import { flopsOf, touchedOf } from "../ir/cost.js";
+import type { Node, Value } from "../ir/graph.js";
 import { elements, IrError, last } from "../ir/ops/op.js";
-import { attention } from "../kernels/attention.js";
-import { addScale, embed } from "../kernels/embed.js";
-import { columnPadding, gemm } from "../kernels/gemm.js";
-import type { Source } from "../kernels/gemm-source.js";
-import type { Launch, WgslKernel } from "../kernels/kernel.js";
-import { layerNorm, pool, token } from "../kernels/rows.js";
+import { attentionCandidates } from "../kernels/attention/families.js";
+import { single, type Candidate } from "../kernels/candidate.js";
+import { addScale, embed, normalizeChannels } from "../kernels/embed.js";
+import { maxWorkgroups, type Launch } from "../kernels/kernel.js";
+import { layerNorm, pool, sliceTokens } from "../kernels/rows.js";
+import { shortlist } from "../target/shortlist.js";
 import { isWeightOp, type GraphIndex } from "./graph-index.js";
-import { matrixLayout, paddedVector, plainLayout, type WeightStore } from "./pack.js";
+import { lowerGemm } from "./lower-gemm.js";
+import { plainLayout, type WeightStore } from "./pack.js";
+import { bytesOfValue, bytesPer, type Storage } from "./precision.js";
 
-/** What a binding of a step reads or writes: an activation, or a packed weight. */
-export type Operand = { readonly value: Value } | { readonly weight: PackedTensor };
+/** What a routine reads or writes: an activation, a packed weight, or memory of that many bytes which holds nothing before and after. */
+export type Operand = { readonly value: Value } | { readonly weight: PackedTensor } | { readonly scratch: number };
 
-/** A node with its kernel chosen and its operands in the order of the kernel's bindings; buffers are not placed yet. */
+/** What a step does, with the ways to do it that are worth having; the first is right on every adapter. */
+export interface PlannedRoutine {
+  readonly id: string;
+  readonly candidates: readonly Candidate[];
+}
+
+/** A node, or a part of its columns, with its routine and operands in order; buffers are not placed yet. */
 export interface Step {
   readonly label: string;
-  readonly kernel: WgslKernel;
-  readonly workgroups: readonly [number, number, number];
+  readonly node: Node;
+  readonly routine: PlannedRoutine;
   readonly operands: readonly Operand[];
   readonly output: Value;
   /** The operand whose memory the output takes over. */
@@ -27,112 +35,121 @@ export interface Step {
   readonly bytes: number;
 }
 
-/** Chooses a kernel for every node of a lowered graph. */
-export function lower(index: GraphIndex, weights: WeightStore): Step[] {
-  const make = rememberLaunches();
-  return index.graph.nodes.flatMap((node, position) => (isWeightOp(node) ? [] : [lowerNode({ index, weights, make }, node, position)]));
+export interface LowerOptions {
+  readonly dtype: DType;
+  readonly storage: Storage;
+  /** Bytes that one binding may have; weights above it are split by columns. */
+  readonly bindingBytes: number;
+  /** Which of a routine's candidates are kept. Default: `shortlist`. */
+  readonly keep?: (candidates: readonly Candidate[]) => readonly Candidate[];
+  /** Candidates that need hardware which is seldom at hand are written so that they run anywhere, to test their mathematics. */
+  readonly emulate?: boolean;
 }
 
-/** Makes a launch from a kernel function and its parameters; equal blocks get the same one, and its text is written once. */
-type MakeLaunch = <Params>(kernel: (params: Params) => Launch, params: Params) => Launch;
-
-function rememberLaunches(): MakeLaunch {
-  const launches = new Map<string, Launch>();
-  return (kernel, params) => {
-    const key = `${kernel.name} ${JSON.stringify(params)}`;
-    let launch = launches.get(key);
-    if (!launch) launches.set(key, (launch = kernel(params)));
-    return launch;
-  };
-}
-
-interface Context {
-  readonly index: GraphIndex;
-  readonly weights: WeightStore;
-  readonly make: MakeLaunch;
-}
-
-interface Lowering {
-  readonly launch: Launch;
+export interface Lowering {
+  readonly routine: PlannedRoutine;
   readonly operands: readonly Operand[];
   readonly inPlace?: Value | undefined;
+  /** Behind the node's name, where it becomes several steps. */
+  readonly part?: string;
+  /** Of the node's work. Default: all. */
+  readonly share?: number;
 }
 
-function lowerNode(context: Context, node: Node, position: number): Step {
-  const { launch, operands, inPlace } = lowering(context, node, position);
+export interface LowerContext extends LowerOptions {
+  readonly index: GraphIndex;
+  readonly weights: WeightStore;
+  readonly remember: Remember;
+}
+
+/** Makes a routine once: equal blocks get the same one, and its kernels are written once. */
+export type Remember = (id: string, make: () => readonly Candidate[]) => PlannedRoutine;
+
+/** Chooses routines for every node of a lowered graph. */
+export function lower(index: GraphIndex, weights: WeightStore, options: LowerOptions): Step[] {
+  const routines = new Map<string, PlannedRoutine>();
+  const remember: Remember = (id, make) => {
+    const routine = routines.get(id) ?? { id, candidates: (options.keep ?? shortlist)(make().filter((candidate, i) => i === 0 || isLaunchable(candidate))) };
+    routines.set(id, routine);
+    return routine;
+  };
+  const context: LowerContext = { ...options, index, weights, remember };
+  return index.graph.nodes.flatMap((node, position) => (isWeightOp(node) ? [] : lowering(context, node, position).map((lowered) => stepOf(context, node, lowered))));
+}
+
+/** Whether WebGPU takes so many workgroups. The rules of specs see to it for the first candidate of a routine. */
+const isLaunchable = ({ launches }: Candidate): boolean => launches.every(({ workgroups }) => workgroups.every((count) => count <= maxWorkgroups));
+
+function stepOf({ storage }: LowerContext, node: Node, { routine, operands, inPlace, part = "", share = 1 }: Lowering): Step {
+  const touched = touchedOf(node);
+  const weightBytes = operands.reduce((sum, operand) => sum + ("weight" in operand ? elements(operand.weight.shape) * bytesPer(operand.weight.dtype) : 0), 0);
+  const valueBytes = node.inputs.reduce((sum, input, i) => sum + (operands.some((operand) => "value" in operand && operand.value === input) || input === inPlace ? touched[i]! * bytesPer(storage(input)) : 0), 0);
   return {
-    label: node.name,
-    kernel: launch.kernel,
-    workgroups: launch.workgroups,
-    operands: [...operands, { value: node.output }],
+    label: node.name + part,
+    node,
+    routine,
+    operands,
     output: node.output,
     inPlace,
-    flops: flopsOf(node),
-    bytes: bytesOf(node),
+    flops: flopsOf(node) * share,
+    bytes: weightBytes + valueBytes + bytesOfValue(node.output, storage) * share,
   };
 }
 
-function lowering(context: Context, node: Node, position: number): Lowering {
-  const { index, weights, make } = context;
-  const plain = (value: Value): Operand => (index.isWeight(value) ? { weight: weights.request(index, value, plainLayout(value.shape)) } : { value });
-  const [x] = node.inputs as [Value];
+function lowering(context: LowerContext, node: Node, position: number): readonly Lowering[] {
+  const { index, weights, remember, storage } = context;
+  const plain = (value: Value): Operand => (index.isWeight(value) ? { weight: weights.request(index, value, plainLayout(value.shape), "f32") } : { value });
+  const output: Operand = { value: node.output };
+  const one = (launch: Launch, operands: readonly Operand[] = node.inputs.map(plain)): readonly Lowering[] => [{ routine: remember(launch.kernel.id, () => [single(launch)]), operands: [...operands, output] }];
+  const x = node.inputs[0]!;
   switch (node.op) {
     case "gemm":
       return lowerGemm(context, node, position);
     case "attention": {
-      const [batch, tokens, width] = x.shape as [number, number, number];
+      const [first, kv] = node.inputs as [Value, Value?];
       const { heads, scale } = node.attrs;
-      return { launch: make(attention, { batch, tokens, heads, headDim: width / 3 / heads, scale }), operands: [{ value: x }] };
+      const [batch, tokens] = (kv ?? first).shape as [number, number];
+      const params = {
+        batch, tokens, heads, scale,
+        queries: elements(first.shape) / last(first.shape) / batch,
+        headDim: last(node.output.shape) / heads,
+        packed: kv === undefined,
+        dtypes: { in: storage(first), out: storage(node.output) },
+      };
+      const { id, candidates } = attentionCandidates(params);
+      return [{ routine: remember(id, candidates), operands: [...node.inputs.map((value) => ({ value })), output] }];
     }
     case "layerNorm": {
       const width = last(x.shape);
-      return { launch: make(layerNorm, { rows: elements(x.shape) / width, width, eps: node.attrs.eps, step: 1, start: 0 }), operands: node.inputs.map(plain) };
+      return one(layerNorm({ rows: elements(x.shape) / width, width, eps: node.attrs.eps, step: 1, start: 0 }));
     }
     case "tokenNorm": {
       const [rows, step, width] = x.shape as [number, number, number];
-      return { launch: make(layerNorm, { rows, width, eps: node.attrs.eps, step, start: node.attrs.index }), operands: node.inputs.map(plain) };
+      return one(layerNorm({ rows, width, eps: node.attrs.eps, step, start: node.attrs.index }));
     }
     case "embed": {
       const [batch, patches, width] = x.shape as [number, number, number];
-      return { launch: make(embed, { batch, patches, width, ...node.attrs }), operands: node.inputs.map(plain) };
+      return one(embed({ batch, patches, width, ...node.attrs }));
     }
     case "poolTokens": {
       const [batch, tokens, width] = x.shape as [number, number, number];
-      return { launch: make(pool, { batch, tokens, width, ...node.attrs }), operands: [{ value: x }] };
+      return one(pool({ batch, tokens, width, ...node.attrs }));
     }
     case "token": {
       const [batch, tokens, width] = x.shape as [number, number, number];
-      return { launch: make(token, { batch, tokens, width, index: node.attrs.index }), operands: [{ value: x }] };
+      return one(sliceTokens({ batch, tokens, width, start: node.attrs.index, end: node.attrs.index + 1 }));
+    }
+    case "sliceTokens": {
+      const [batch, tokens, width] = x.shape as [number, number, number];
+      return one(sliceTokens({ batch, tokens, width, ...node.attrs }));
+    }
+    case "normalizeChannels": {
+      const [batch, , height, width] = x.shape as [number, number, number, number];
+      return one(normalizeChannels({ batch, plane: height * width, ...node.attrs }));
     }
     case "addScale":
-      return { launch: make(addScale, { count: elements(x.shape), factor: node.attrs.factor }), operands: node.inputs.map(plain) };
+      return one(addScale({ count: elements(x.shape), factor: node.attrs.factor }));
     default:
       throw new IrError(`${node.name}: no kernel for ${node.op}; a pass should have fused it`);
   }
-}
-
-function lowerGemm({ index, weights, make }: Context, node: NodeOf<"gemm">, position: number): Lowering {
-  const { source, bias, activation, residual } = node.attrs;
-  const [x, w] = node.inputs as [Value, Value];
-  const cols = w.shape[0]!;
-  const padded = Math.ceil(cols / columnPadding) * columnPadding;
-  const operands: Operand[] = [{ value: x }, { weight: weights.request(index, w, matrixLayout(w.shape, source.kind, padded)) }];
-  if (bias) operands.push({ weight: weights.request(index, node.inputs[2]!, paddedVector(node.inputs[2]!.shape, padded)) });
-  const stream = residual ? node.inputs[node.inputs.length - 1]! : undefined;
-  // The residual may be updated where it lies if nobody reads its old value afterwards; a model input stays as the user gave it.
-  const inPlace = stream && index.lastUse(stream) === position && index.producer(stream) ? stream : undefined;
-  if (stream && !inPlace) operands.push({ value: stream });
-  const mode = !stream ? "none" : inPlace ? "in-place" : "read";
-  return { launch: make(gemm, { source: gemmSource(node), cols, bias, activation, residual: mode }), operands, inPlace };
-}
-
-function gemmSource(node: NodeOf<"gemm">): Source {
-  const { source } = node.attrs;
-  const [x, w] = node.inputs as [Value, Value];
-  const inner = elements(w.shape) / w.shape[0]!;
-  if (source.kind === "rows") return { kind: "rows", rows: elements(x.shape) / inner, inner };
-  const [channels, height, width] = source.kind === "image" ? (x.shape.slice(1) as [number, number, number]) : [x.shape[2]!, source.height, source.width];
-  const kernel = [w.shape[2]!, w.shape[3]!] as const;
-  const grid = [0, 1].map((axis) => Math.floor(([height, width][axis]! + 2 * source.padding[axis]! - kernel[axis]!) / source.stride[axis]!) + 1) as [number, number];
-  return { kind: source.kind, rows: x.shape[0]! * grid[0] * grid[1], inner, channels, height, width, kernel, stride: source.stride, padding: source.padding, grid };
 }

@@ -1,8 +1,8 @@
 import type { Arena } from "../../runtime/plan.js";
 import type { Value } from "../ir/graph.js";
-import { f32Bytes } from "../ir/ops/op.js";
-import type { Step } from "./lower.js";
+import type { Operand, Step } from "./lower.js";
 import { align } from "./pack.js";
+import { bytesOfValue, type Storage } from "./precision.js";
 
 /** Where an activation lies. */
 export interface Placement {
@@ -24,7 +24,8 @@ interface Slot {
 
 export interface Memory {
   readonly arenas: readonly Arena[];
-  placement(value: Value): Placement | undefined;
+  /** Where an activation lies, or the scratch memory of a step; undefined for what is no activation. */
+  placement(operand: Operand): Placement | undefined;
 }
 
 /** An arena grows no further than the default limit of a buffer; a value that is larger has one of its own. */
@@ -37,10 +38,11 @@ const arenaBytes = 256 * 2 ** 20;
  * first (a step's output and its inputs lie in different arenas, unless the output is one of them updated in place), then packing by
  * lifetime inside each arena. Slots are placed in the order of the computation, each where the arena grows least.
  */
-export function placeActivations(steps: readonly Step[], outputs: ReadonlySet<Value>): Memory {
-  const slots = collectSlots(steps, outputs);
+export function placeActivations(steps: readonly Step[], outputs: ReadonlySet<Value>, storage: Storage): Memory {
+  const { slots, scratch } = collectSlots(steps, outputs, storage);
   const arenas: { bytes: number; slots: Slot[] }[] = [];
-  for (const slot of new Set(slots.values())) {
+  const inOrder = [...new Set(slots.values()), ...scratch.values()].sort((a, b) => a.first - b.first);
+  for (const slot of inOrder) {
     const taken = new Set([...slot.conflicts].map((other) => other.arena));
     for (const arena of arenas) arena.slots = arena.slots.filter((other) => other.last >= slot.first);
     const candidates = arenas.map((arena, i) => ({ i, offset: lowestGap(arena.slots, slot), arena })).filter(({ i, offset, arena }) => !taken.has(i) && (offset + slot.bytes <= arenaBytes || offset + slot.bytes <= arena.bytes));
@@ -58,28 +60,40 @@ export function placeActivations(steps: readonly Step[], outputs: ReadonlySet<Va
   }
   return {
     arenas: arenas.map(({ bytes }, i) => ({ name: `arena.${i}`, bytes: align(bytes) })),
-    placement(value) {
-      const slot = slots.get(value);
-      return slot && { arena: `arena.${slot.arena}`, offset: slot.offset!, bytes: f32Bytes(value.shape) };
+    placement(operand) {
+      const slot = "value" in operand ? slots.get(operand.value) : scratch.get(operand);
+      const bytes = "value" in operand ? bytesOfValue(operand.value, storage) : "scratch" in operand ? operand.scratch : 0;
+      return slot && { arena: `arena.${slot.arena}`, offset: slot.offset!, bytes };
     },
   };
 }
 
-function collectSlots(steps: readonly Step[], outputs: ReadonlySet<Value>): Map<Value, Slot> {
+function collectSlots(steps: readonly Step[], outputs: ReadonlySet<Value>, storage: Storage) {
   const slots = new Map<Value, Slot>();
+  const scratch = new Map<Operand, Slot>();
   steps.forEach((step, i) => {
     const inputs = step.operands.flatMap((operand) => ("value" in operand && operand.value !== step.output ? (slots.get(operand.value) ?? []) : []));
-    const reused = step.inPlace && slots.get(step.inPlace);
-    const slot: Slot = reused ?? { bytes: f32Bytes(step.output.shape), first: i, last: i, conflicts: new Set() };
+    const newSlot = (bytes: number): Slot => ({ bytes, first: i, last: i, conflicts: new Set() });
+    // A product that is split by columns writes one value in several steps.
+    const slot = slots.get(step.output) ?? (step.inPlace && slots.get(step.inPlace)) ?? newSlot(bytesOfValue(step.output, storage));
     slots.set(step.output, slot);
+    const conflict = (a: Slot, b: Slot): void => {
+      a.conflicts.add(b);
+      b.conflicts.add(a);
+    };
     for (const input of inputs) {
-      input.conflicts.add(slot);
-      slot.conflicts.add(input);
+      conflict(input, slot);
       input.last = Math.max(input.last, i);
+    }
+    for (const operand of step.operands) {
+      if (!("scratch" in operand)) continue;
+      const space = newSlot(operand.scratch);
+      for (const other of [...inputs, slot]) conflict(space, other);
+      scratch.set(operand, space);
     }
     slot.last = Math.max(slot.last, outputs.has(step.output) ? steps.length : i);
   });
-  return slots;
+  return { slots, scratch };
 }
 
 /** The lowest offset where a slot overlaps none of those that live when it starts. */

@@ -1,7 +1,8 @@
-import type { PackedTensor, WeightSource, WeightStep } from "../../runtime/plan.js";
+import type { DType, PackedTensor, WeightSource, WeightStep } from "../../runtime/plan.js";
 import { expectWeightOp, type GraphIndex } from "./graph-index.js";
 import type { Value } from "../ir/graph.js";
-import { elements, f32Bytes, IrError, type Shape } from "../ir/ops/op.js";
+import { elements, IrError, type Shape } from "../ir/ops/op.js";
+import { bytesPer } from "./precision.js";
 
 /** A step before registers are numbered: `of` holds indices of earlier values in the chain. */
 type Steps = WeightStep[];
@@ -18,42 +19,67 @@ export interface Layout {
 /** As it is in the graph. */
 export const plainLayout = (shape: Shape): Layout => ({ key: "plain", shape, steps: () => [] });
 
-/** A vector with zeros behind it. */
-export function paddedVector(shape: Shape, length: number): Layout {
-  return { key: `vector ${length}`, shape: [length], steps: (of) => (shape[0] === length ? [] : [{ op: "pad", of, shape: [length] }]) };
+/** Rows of a weight [out, ...], or elements of a bias [out], that are wanted. */
+export interface Slice {
+  readonly start: number;
+  readonly end: number;
 }
 
-/**
- * The weight of a matrix product as kernels read it: [inner, columns padded]. A linear weight is [out, in]; a convolution's [out, in, y, x]
- * becomes [(in, y, x), out] for windows of an image and [(y, x, in), out] for windows of a map.
- */
-export function matrixLayout(shape: Shape, order: "rows" | "image" | "map", cols: number): Layout {
-  const inner = elements(shape) / shape[0]!;
+/** A vector, or a piece of it, with zeros behind it. */
+export function paddedVector(shape: Shape, length: number, slice?: Slice): Layout {
   return {
-    key: `matrix ${order} ${cols}`,
-    shape: [inner, cols],
+    key: `vector ${length}${sliceKey(slice)}`,
+    shape: [length],
     steps(of, next) {
-      const steps: Steps = [];
-      let register = of;
-      const push = (step: WeightStep) => {
-        steps.push(step);
-        register = next + steps.length - 1;
-      };
-      if (order === "map") {
-        push({ op: "transpose", of: register, axes: [2, 3, 1, 0] });
-        push({ op: "reshape", of: register, shape: [inner, shape[0]!] });
-      } else {
-        if (shape.length !== 2) push({ op: "reshape", of: register, shape: [shape[0]!, inner] });
-        push({ op: "transpose", of: register, axes: [1, 0] });
-      }
-      if (cols !== shape[0]) push({ op: "pad", of: register, shape: [inner, cols] });
-      return steps;
+      const chain = new Chain(of, next);
+      if (slice) chain.push((of) => ({ op: "slice", of, axis: 0, ...slice }));
+      if ((slice ? slice.end - slice.start : shape[0]) !== length) chain.push((of) => ({ op: "pad", of, shape: [length] }));
+      return chain.steps;
     },
   };
 }
 
-/** Weight buffers end here: the default limit of a binding, so that any tensor in a full buffer can be bound. */
-const bufferBytes = 128 * 2 ** 20;
+/**
+ * The weight of a matrix product as kernels read it: [inner, columns padded]. A linear weight is [out, in]; a convolution's [out, in, y, x]
+ * becomes [(in, y, x), out] for windows of an image and [(y, x, in), out] for windows of a map. `slice` takes some of the outputs.
+ */
+export function matrixLayout(shape: Shape, order: "rows" | "image" | "map", cols: number, slice?: Slice): Layout {
+  const out = slice ? slice.end - slice.start : shape[0]!;
+  const inner = elements(shape) / shape[0]!;
+  return {
+    key: `matrix ${order} ${cols}${sliceKey(slice)}`,
+    shape: [inner, cols],
+    steps(of, next) {
+      const chain = new Chain(of, next);
+      if (slice) chain.push((of) => ({ op: "slice", of, axis: 0, ...slice }));
+      if (order === "map") {
+        chain.push((of) => ({ op: "transpose", of, axes: [2, 3, 1, 0] }));
+        chain.push((of) => ({ op: "reshape", of, shape: [inner, out] }));
+      } else {
+        if (shape.length !== 2) chain.push((of) => ({ op: "reshape", of, shape: [out, inner] }));
+        chain.push((of) => ({ op: "transpose", of, axes: [1, 0] }));
+      }
+      if (cols !== out) chain.push((of) => ({ op: "pad", of, shape: [inner, cols] }));
+      return chain.steps;
+    },
+  };
+}
+
+const sliceKey = (slice: Slice | undefined): string => (slice ? ` of ${slice.start} to ${slice.end}` : "");
+
+/** Steps that each read the one before. */
+class Chain {
+  readonly steps: WeightStep[] = [];
+
+  constructor(
+    private readonly of: number,
+    private readonly next: number,
+  ) {}
+
+  push(step: (of: number) => WeightStep): void {
+    this.steps.push(step(this.steps.length === 0 ? this.of : this.next + this.steps.length - 1));
+  }
+}
 
 /** Collects the packed tensors of all profiles of a plan; what is asked for twice is stored once. */
 export class WeightStore {
@@ -61,17 +87,20 @@ export class WeightStore {
   readonly buffers: number[] = [];
   private readonly byRecipe = new Map<string, PackedTensor>();
 
-  /** The packed tensor for a weight value in a layout. */
-  request(index: GraphIndex, value: Value, layout: Layout): PackedTensor {
+  /** @param bufferBytes where weight buffers end: the limit of a binding, so that a buffer can be bound whole */
+  constructor(private readonly bufferBytes = 128 * 2 ** 20) {}
+
+  /** The packed tensor for a weight value in a layout, rounded to `dtype`. */
+  request(index: GraphIndex, value: Value, layout: Layout, dtype: DType): PackedTensor {
     // A parameter is known by its name in every profile; a derived weight by how it is made.
     const parameter = index.parameterName(value);
     const derived = parameter === undefined ? recipeOf(index, value) : undefined;
-    const key = `${parameter ?? JSON.stringify(derived)} as ${layout.key}`;
+    const key = `${parameter ?? JSON.stringify(derived)} as ${layout.key} ${dtype}`;
     const known = this.byRecipe.get(key);
     if (known) return known;
     const { name, sources, steps, result } = derived ?? recipeOf(index, value);
     const all = [...steps, ...layout.steps(result, sources.length + steps.length)];
-    const tensor: PackedTensor = { name, ...this.place(f32Bytes(layout.shape)), dtype: "f32", shape: layout.shape, sources, steps: all };
+    const tensor: PackedTensor = { name, ...this.place(elements(layout.shape) * bytesPer(dtype)), dtype, shape: layout.shape, sources, steps: all };
     this.tensors.push(tensor);
     this.byRecipe.set(key, tensor);
     return tensor;
@@ -80,7 +109,7 @@ export class WeightStore {
   private place(bytes: number): { buffer: number; offset: number } {
     const last = this.buffers.length - 1;
     const offset = last >= 0 ? align(this.buffers[last]!) : 0;
-    if (last >= 0 && offset + bytes <= bufferBytes) {
+    if (last >= 0 && offset + bytes <= this.bufferBytes) {
       this.buffers[last] = offset + bytes;
       return { buffer: last, offset };
     }
@@ -118,6 +147,22 @@ function recipeOf(index: GraphIndex, value: Value): { name: string; sources: Wei
         return { op: node.op, of: of as [number, number, number], eps: node.attrs.eps } as const;
       case "foldBatchNormShift":
         return { op: node.op, of: of as [number, number, number, number], eps: node.attrs.eps } as const;
+      case "foldNormScale":
+        return { op: node.op, of: of as [number, number], centre: node.attrs.centre } as const;
+      case "foldNormShift":
+        return { op: node.op, of: of as [number, number] | [number, number, number] } as const;
+      case "foldPixelScale":
+        return { op: node.op, of: of[0]!, std: node.attrs.std } as const;
+      case "foldPixelShift":
+        return { op: node.op, of: of as [number] | [number, number], mean: node.attrs.mean, std: node.attrs.std } as const;
+      case "scaleRows":
+        return { op: node.op, of: of[0]!, ...node.attrs } as const;
+      case "scaleChannels":
+        return { op: node.op, of: of as [number, number] } as const;
+      case "sliceRows":
+        return { op: "slice", of: of[0]!, axis: 0, ...node.attrs } as const;
+      case "tokenTable":
+        return { op: node.op, of, ...node.attrs } as const;
       case "positionTable": {
         const { kind, grid, dim, prefix, temperature } = node.attrs;
         return kind === "sincos2d" ? ({ op: kind, grid, dim, prefix, temperature } as const) : ({ op: kind, length: grid[0] * grid[1], dim, prefix, temperature } as const);

@@ -3,7 +3,7 @@ import { stemMaps, type Geometry, type Pair } from "./geometry.js";
 import { expandOutputs } from "./outputs.js";
 import { parseSpec } from "./parse.js";
 import { checkRules } from "./rules.js";
-import type { Activation, Size } from "./types.js";
+import type { Activation, DType, Size } from "./types.js";
 
 export type { Geometry, Pair } from "./geometry.js";
 
@@ -26,6 +26,8 @@ export interface ResolvedSpec {
   readonly tokens: { readonly class: boolean; readonly distillation: boolean };
   readonly position: { readonly kind: "learned" | "sincos2d" | "sincos1d" | "none"; readonly prefix: boolean; readonly temperature: number };
   readonly norm: { readonly kind: "layer"; readonly eps: number };
+  /** Initial value of LayerScale; undefined where there is none. */
+  readonly layerScale: number | undefined;
   readonly finalNorm: "tokens" | "pooled" | "none";
   readonly pool: "token" | "avg" | "max";
   readonly representation: number;
@@ -39,8 +41,11 @@ export interface ResolvedSpec {
     readonly interpolation: "bilinear" | "bicubic" | "lanczos" | "nearest";
     readonly mean: readonly number[];
     readonly std: readonly number[];
+    readonly normalize: "outside" | "inside";
   };
   readonly batch: readonly number[];
+  /** In the order of preference. */
+  readonly dtype: readonly DType[];
   readonly geometry: Geometry;
 }
 
@@ -79,6 +84,7 @@ export function resolve(input: unknown): ResolvedSpec {
     tokens,
     position: { kind: spec.position?.kind ?? "learned", prefix: spec.position?.prefix ?? true, temperature: spec.position?.temperature ?? 10000 },
     norm: { kind: "layer", eps: spec.norm?.eps ?? 1e-6 },
+    layerScale: spec.layerScale,
     finalNorm: spec.finalNorm ?? "tokens",
     pool: spec.pool ?? "token",
     representation,
@@ -96,8 +102,10 @@ export function resolve(input: unknown): ResolvedSpec {
       interpolation: spec.preprocess?.interpolation ?? "bicubic",
       mean: perChannel(spec.preprocess?.mean ?? 0.5, channels),
       std: perChannel(spec.preprocess?.std ?? 0.5, channels),
+      normalize: spec.preprocess?.normalize ?? "outside",
     },
     batch: typeof spec.batch === "number" ? [spec.batch] : (spec.batch ?? [1]),
+    dtype: typeof spec.dtype === "string" ? [spec.dtype] : (spec.dtype ?? ["f32"]),
     geometry: { map, grid, patches: grid[0] * grid[1], prefix, tokens: prefix + grid[0] * grid[1], features: representation || spec.dim },
   };
   const issues = checkRules(resolved, spec);

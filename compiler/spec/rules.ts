@@ -89,11 +89,19 @@ const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm }) => {
 const batchAscends: Rule = ({ batch }) =>
   when(batch.some((n, i) => i > 0 && n <= batch[i - 1]!), "batch", () => `${show(batch)} must ascend without repeats; write ${show([...new Set(batch)].sort((a, b) => a - b))}`);
 
+const dtypesDiffer: Rule = ({ dtype }) => when(new Set(dtype).size !== dtype.length, "dtype", () => `${show(dtype)} names one twice; write ${show([...new Set(dtype)])}`);
+
 /** Weights above this many bytes are taken for a slip: the largest published ViT has 22 billion parameters. */
 const largestWeights = 256 * 2 ** 30;
 
-/** What a binding holds at most on the adapters that grant the most. */
-const largestBinding = 2 ** 31;
+/** What a matrix may have at most; larger ones than a binding are split by columns. */
+const largestMatrix = 2 ** 31;
+
+/** What a binding holds on every adapter. Batches are cut into chunks that fit, single images are not. */
+const largestBinding = 128 * 2 ** 20;
+
+/** Columns are packed in eights, and fewer of a matrix cannot be bound: so long may one of them be. */
+const longestColumn = largestBinding / 4 / 8;
 
 /** Rows or columns of the largest matrix that one launch covers: 65535 workgroups of 64. */
 const largestSide = 65535 * 64;
@@ -113,29 +121,39 @@ const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim,
     { field: "classes", what: "the weight of the head", bytes: 4 * classes * features },
   ];
   const activations = [
-    ...maps.map(([c, h, w], i) => ({ what: i === 0 ? `of ${channels} x ${image.join(" x ")}` : `of ${c} x ${h} x ${w} behind layer ${i - 1} of the stem`, bytes: 4 * images * c * h * w })),
-    { what: `of ${tokens} tokens`, bytes: 4 * images * tokens * Math.max(3 * inner, mlp.hidden, dim) },
-    { what: `of ${classes} classes`, bytes: 4 * images * classes },
+    ...maps.map(([c, h, w], i) => ({ what: i === 0 ? `of ${channels} x ${image.join(" x ")}` : `of ${c} x ${h} x ${w} behind layer ${i - 1} of the stem`, bytes: 4 * c * h * w })),
+    { what: `of ${tokens} tokens`, bytes: 4 * tokens * Math.max(3 * inner, mlp.hidden, dim) },
+    { what: `of ${classes} classes`, bytes: 4 * classes },
   ];
   const total = 4 * depth * (4 * dim * inner + 2 * dim * mlp.hidden) + weights.reduce((sum, { bytes }) => sum + bytes, 0);
+  const windows = [
+    ...stem.map(({ kernel }, i) => ({ field: "stem", what: `a window of layer ${i}`, values: maps[i]![0] * kernel ** 2 })),
+    { field: "patch", what: "a patch", values: map[0] * patch[0] * patch[1] },
+  ];
   const rows = images * maps.slice(1).reduce((most, [, h, w]) => Math.max(most, h * w), tokens);
   const columns = Math.max(3 * inner, mlp.hidden);
   return [
     ...when(total > largestWeights, "spec", () => `about ${gib(total)} GiB of weights (dim ${dim}, depth ${depth}, mlp.hidden ${mlp.hidden}, ${classes} classes); the limit is ${gib(largestWeights)} GiB`),
-    ...weights.flatMap(({ field, what, bytes }) => when(bytes > largestBinding, field, () => `${what} has ${gib(bytes)} GiB; WebGPU bindings end at 2 GiB, use smaller sizes`)),
+    ...weights.flatMap(({ field, what, bytes }) => when(bytes > largestMatrix, field, () => `${what} has ${gib(bytes)} GiB; a matrix ends at 2 GiB, use smaller sizes`)),
+    ...windows.flatMap(({ field, what, values }) => when(values > longestColumn, field, () => `${what} has ${values} values; a product takes ${longestColumn}, use a smaller one`)),
     ...when(tokens > 2 ** 20, "patch", () => `${patch.join(" x ")} makes ${tokens} tokens; attention compares each with each, use a larger patch (at most ${2 ** 20} tokens)`),
     ...activations
       .filter(({ bytes }) => bytes > largestBinding)
       .slice(0, 1)
-      .flatMap(({ what, bytes }) => when(true, "batch", () => `${images} ${images === 1 ? "image" : "images"} ${what} ${images === 1 ? "needs" : "need"} a buffer of ${gib(bytes)} GiB; WebGPU bindings end at 2 GiB, use a smaller batch, image or width`)),
+      .flatMap(({ what, bytes }) => when(true, "image", () => `one image ${what} needs ${inBytes(bytes)}; WebGPU bindings hold ${inBytes(largestBinding)}, use a smaller image or width, or a larger patch`)),
     ...when(rows > largestSide, "batch", () => `${images} ${images === 1 ? "image makes" : "images make"} a matrix of ${rows} rows; a launch covers ${largestSide}, use a smaller batch or image`),
     ...when(columns > largestSide, "heads", () => `${heads} of width ${headDim} make a matrix of ${columns} columns; a launch covers ${largestSide}, use fewer or narrower heads`),
   ];
 };
 
+/** A size in MiB, from a GiB on in GiB: three digits, or all of those before the point. */
+const inBytes = (bytes: number): string => (bytes < 2 ** 30 ? `${digits(bytes / 2 ** 20)} MiB` : `${digits(bytes / 2 ** 30)} GiB`);
+
+const digits = (value: number): string => (value < 100 ? value.toPrecision(3) : String(Math.round(value)));
+
 const gib = (bytes: number): string => (bytes / 2 ** 30).toPrecision(3);
 
 const rules: readonly Rule[] = [
   headsDivideDim, patchFitsImage, poolNeedsItsToken, distillationIsDeiT, mlpWidth, positionTable,
-  labelsMatchClasses, preprocessChannels, outputsExist, batchAscends, sizesAreSane,
+  labelsMatchClasses, preprocessChannels, outputsExist, batchAscends, dtypesDiffer, sizesAreSane,
 ];

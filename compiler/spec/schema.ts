@@ -66,6 +66,8 @@ const preprocess = z.strictObject({
   interpolation: z.enum(["bilinear", "bicubic", "lanczos", "nearest"]).optional().describe("Resampling filter, Pillow's arithmetic. Default: bicubic."),
   mean: perChannel(z.number().min(-1e3).max(1e3)).optional().describe("Subtracted from pixel / 255: one number or one a channel. Default: 0.5."),
   std: perChannel(z.number().positive().max(1e3)).optional().describe("Then divided by: one number or one a channel. Default: 0.5."),
+  normalize: z.enum(["outside", "inside"]).optional()
+    .describe("Where mean and std are applied: `outside` (default), so that the model takes normalised values, or `inside`, so that it takes pixel values from 0 to 1."),
 });
 
 export const specSchema = z.strictObject({
@@ -89,6 +91,8 @@ export const specSchema = z.strictObject({
   tokens: tokens.optional().describe("Learned tokens put before the patches."),
   position: position.optional().describe("Position encoding, added to the tokens before the first block."),
   norm: norm.optional().describe("The norm used everywhere."),
+  layerScale: z.number().min(-1e3).max(1e3).optional()
+    .describe("Initial value of LayerScale: a learned factor for each channel of both branches of a block, before they are added. Default: none."),
   finalNorm: z.enum(["tokens", "pooled", "none"]).optional()
     .describe("Where the last norm stands: over all `tokens` (default), over the `pooled` vector, or `none`."),
   pool: z.enum(["token", "avg", "max"]).optional()
@@ -101,6 +105,8 @@ export const specSchema = z.strictObject({
   preprocess: preprocess.optional().describe("How a photograph becomes the input tensor."),
   batch: z.union([count(65536), z.array(count(65536)).min(1).max(16).readonly()]).optional()
     .describe("Batch sizes to compile for, default [1]. A run takes any number of images whatever they are."),
+  dtype: z.union([z.enum(["f32", "f16"]), z.array(z.enum(["f32", "f16"])).min(1).max(2).readonly()]).optional()
+    .describe("How matrices are stored, in the order of preference: `f32` (default), or `f16` where the adapter has shader-f16; arithmetic is f32 in any case."),
 }) satisfies z.ZodType<ViTSpec>;
 
 /** The JSON Schema of a spec, for editors that check `spec.json` files. */

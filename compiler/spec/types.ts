@@ -4,6 +4,9 @@ export type Size = number | readonly [height: number, width: number];
 /** Activation functions. `gelu` is exact (erf), `gelu_tanh` its tanh approximation, `quick_gelu` is x * sigmoid(1.702 x). */
 export type Activation = "gelu" | "gelu_tanh" | "quick_gelu" | "relu" | "silu";
 
+/** How matrices are stored on the GPU. */
+export type DType = "f32" | "f16";
+
 /**
  * A Vision Transformer, declared. Only `name`, `image`, `patch`, `dim`, `depth` and `heads` are required;
  * the defaults are the ViT of "An Image is Worth 16x16 Words" as timm builds it.
@@ -45,6 +48,8 @@ export interface ViTSpec {
   position?: PositionSpec | undefined;
   /** The norm used everywhere. */
   norm?: NormSpec | undefined;
+  /** Initial value of LayerScale: a learned factor for each channel of both branches of a block, before they are added. Default: none. */
+  layerScale?: number | undefined;
   /** Where the last norm stands: over all `tokens` (default), over the `pooled` vector, or `none`. */
   finalNorm?: "tokens" | "pooled" | "none" | undefined;
   /** How tokens become one vector: the class `token` (default), or the `avg` or `max` over patch tokens. */
@@ -64,6 +69,8 @@ export interface ViTSpec {
   preprocess?: PreprocessSpec | undefined;
   /** Batch sizes to compile for, default [1]. A run takes any number of images whatever they are. */
   batch?: number | readonly number[] | undefined;
+  /** How matrices are stored, in the order of preference: `f32` (default), or `f16` where the adapter has shader-f16; arithmetic is f32 in any case. */
+  dtype?: DType | readonly DType[] | undefined;
 }
 
 /** One convolution of the stem. */
@@ -144,4 +151,9 @@ export interface PreprocessSpec {
   mean?: number | readonly number[] | undefined;
   /** Then divided by: one number or one a channel. Default: 0.5. */
   std?: number | readonly number[] | undefined;
+  /**
+   * Where mean and std are applied: `outside` (default), so that the model takes normalised values, or `inside`, so that it takes pixel
+   * values from 0 to 1.
+   */
+  normalize?: "outside" | "inside" | undefined;
 }

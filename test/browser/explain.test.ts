@@ -59,7 +59,7 @@ else {
         for (const dark of [false, true]) {
           await withPage(name, { width, dark }, async (page) => {
             assert.is(await page.evaluate("document.documentElement.scrollWidth"), width);
-            assert.equal(await page.evaluate("[...document.querySelectorAll('main > section')].map((section) => section.id)"), ["model", "graph", "passes", "dispatches", "memory", "kernels"]);
+            assert.equal(await page.evaluate("[...document.querySelectorAll('main > section')].map((section) => section.id)"), ["model", "graph", "passes", "dispatches", "memory", "routines", "kernels"]);
             assert.ok((await contrasts(page)) >= 4.5, `${name}: text stands out ${(await contrasts(page)).toFixed(2)} : 1`);
           });
         }
@@ -82,17 +82,20 @@ else {
       await eventually(() => rows.count(), 2, "block 0, and the blocks after it");
       await page.fill("#filter", "");
       await eventually(() => rows.count(), all);
-      const norms = await page.locator("tbody tr[data-kind=norm]").count();
-      await page.click("button[data-kind=norm]");
-      await eventually(async () => [await rows.count(), await page.getAttribute("button[data-kind=norm]", "aria-pressed")], [all - norms, "false"]);
+      const attentions = await page.locator("tbody tr[data-kind=attention]").count();
+      assert.ok(attentions > 0 && attentions < all);
+      await page.click("button[data-kind=attention]");
+      await eventually(async () => [await rows.count(), await page.getAttribute("button[data-kind=attention]", "aria-pressed")], [all - attentions, "false"]);
     });
   });
 
-  test("a dispatch lights up wherever it is shown, and a kernel's link opens it", async () => {
+  test("a dispatch lights up wherever it is shown, and the links of a routine and of a kernel open them", async () => {
     await withPage("deep", { width: 1280 }, async (page) => {
       await page.hover("tbody tr[data-dispatch='3']");
       await eventually(async () => (await page.locator(".lit[data-dispatch='3']").count()) >= 3, true, "in graph, table and timeline");
       await page.click("tbody tr[data-dispatch='3'] a");
+      await eventually(() => page.locator("details.routine[open] tbody tr").count().then((ways) => ways > 1), true);
+      await page.locator("details.routine[open] tbody a").first().click();
       await eventually(() => page.locator("details.kernel[open] pre").count(), 1);
     });
   });

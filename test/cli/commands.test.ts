@@ -8,7 +8,10 @@ import { jsonShapes } from "../../compiler/cli/json.js";
 import { compile } from "../../compiler/compile.js";
 import { writePackage } from "../../compiler/emit/write.js";
 import { buildGraph } from "../../compiler/ir/build.js";
+import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
+import type { Plan } from "../../runtime/plan.js";
+import { targets } from "../../compiler/target/targets.js";
 import { readTensors } from "../tools/fixtures.js";
 import { suite } from "../tools/suite.js";
 import { folderWith, small, snapshot, specText, vitc } from "./vitc.js";
@@ -74,6 +77,27 @@ test("check tells fresh, stale and broken packages apart, and how to regenerate 
   assert.equal([stranger.code, stranger.stderr], [1, `error: . is not a package of vitc: it has no package.json with a "vitc" entry\n`]);
 });
 
+test("check compiles a package again with its dtypes and its table of measured choices", async () => {
+  const { plan } = makePlan(resolve(small));
+  const routine = plan.routines.find(({ choices }) => choices.length > 1)!;
+  const table = [{ adapter: "a|b|c|d", choices: { [routine.id]: routine.choices[1]!.name, another_model: "quad" } }];
+  const cwd = folderWith({ "my.ts": specText(), "tuning.json": JSON.stringify(table) });
+  const compiled = await vitc(["compile", "my.ts", "--out", "package", "--dtype", "f32,f16", "--tuning", "tuning.json", "--no-typecheck", "--json"], { cwd });
+  assert.is(compiled.code, 0, compiled.stderr);
+  const { variants } = jsonShapes.compile.parse(JSON.parse(compiled.stdout));
+  assert.equal(variants.map(({ dtype, tuned }) => [dtype, tuned]), [["f32", [{ adapter: "a|b|c|d", routines: 1 }]], ["f16", []]]);
+  const { tuned } = ((await import(join(cwd, "package/plan.js"))) as { plan: Plan }).plan;
+  assert.equal(tuned, [{ adapter: "a|b|c|d", choices: { [routine.id]: routine.choices[1]!.name } }]);
+  assert.is((await vitc(["check", "package"], { cwd })).stdout, "package: fresh\n");
+
+  writeFileSync(join(cwd, "tuning.json"), JSON.stringify([{ ...table[0], choices: { [routine.id]: routine.choices[0]!.name } }]));
+  const stale = jsonShapes.check.parse(JSON.parse((await vitc(["check", "package", "--json"], { cwd })).stdout));
+  assert.equal(stale.packages.map(({ status, command }) => [status, command]), [["stale", "npx vitc compile my.ts --out package --dtype f32,f16 --tuning tuning.json"]]);
+  rmSync(join(cwd, "tuning.json"));
+  const broken = await vitc(["check", "package"], { cwd });
+  assert.match(broken.stdout, /^package: broken\n {2}--tuning tuning\.json cannot be read .*vitc tune PACKAGE --out tuning\.json/);
+});
+
 test("check lists the files that a changed spec no longer gives", async () => {
   const cwd = folderWith({ "my.json": JSON.stringify({ ...small, dim: 64 }) });
   await compileHere(cwd, small, "../my.json", "package");
@@ -137,6 +161,13 @@ test("doctor tells what a run would use, and fails when nothing can run", async 
   assert.is(code, report.usable ? 0 : 1);
   assert.equal([report.usable, report.webgpu.installed, report.webgpu.folder, report.folder], [report.auto !== null, true, join(root, "node_modules/webgpu"), root]);
   if (report.gpu !== null) assert.equal(report.auto, report.gpu);
+  if (report.auto !== null) {
+    const { key, target, features } = report.auto.abilities;
+    assert.equal(features.map(({ name }) => name), ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix", "timestamp-query"]);
+    assert.ok(features.every(({ means }) => means !== "") && targets.some(({ name }) => name === target) && key.split("|").length >= 4);
+    const { stdout: text } = await vitc(["doctor"], { cwd });
+    for (const { name, there, means } of features) assert.match(text, new RegExp(`^  ${name.replace("chromium-experimental-", "")} +${there ? "yes[^:]*" : "no"}: ${there && name.includes("matrix") ? "products" : means}`, "m"));
+  }
 
   // A machine without any driver, as far as this can be played.
   if (report.gpu !== null || process.platform !== "linux") return;
@@ -193,19 +224,29 @@ test("diff shows what a change of the spec does to a package", async () => {
   await compileHere(cwd, small, "../my.ts", "package");
   const text = await vitc(["diff", "package", "my.ts"], { cwd });
   assert.is(text.code, 0, text.stderr);
-  assert.match(text.stdout, /^batch 1: dispatches +18 +31 +x 1\.72$/m);
-  assert.match(text.stdout, /^\+ blocks\.\{2-3\}\.mlp\.fc1\n {4}gemm_/m);
+  // Two blocks of 5 and 7 dispatches, and four of 5, 5, 5 and 7: the last goes on with the class token alone.
+  assert.match(text.stdout, /^batch 1: dispatches +14 +24 +x 1\.71$/m);
+  assert.match(text.stdout, /^ {2}expected on large-gpu +[\d.]+ us +[\d.]+ us +x 1\.\d\d$/m);
+  assert.match(text.stdout, /^\+ blocks\.\{1-2\}\.attn\.qkv\n {4}gemm_/m);
+  assert.match(text.stdout, /^~ blocks\.1\.mlp\.fc1\n {4}gemm_m1_\S+\n {4}-> gemm_m17_\S+$/m);
   assert.match(text.stdout, /^- head\n {4}gemm_/m);
 
   const json = await vitc(["diff", "package", "my.ts", "--json"], { cwd });
   const { same, profiles } = jsonShapes.diff.parse(JSON.parse(json.stdout));
-  assert.equal([same, profiles[0]!.removed.map(({ label }) => label), profiles[0]!.added.length], [false, ["head"], 14]);
+  assert.equal([same, profiles[0]!.removed.map(({ label }) => label), profiles[0]!.added.length], [false, ["blocks.1.token", "blocks.1.attn.kv", "blocks.1.attn.q", "head"], 14]);
+  for (const { a, b } of Object.values(profiles[0]!.expected)) assert.ok(b > a && a > 0);
+  for (const { choices, taken } of profiles[0]!.added) assert.ok(Object.values(taken).every((name) => choices.includes(name)));
 
   const alone = await vitc(["diff", "package", "wide.json", "--json"], { cwd });
   const { batches, profiles: none } = jsonShapes.diff.parse(JSON.parse(alone.stdout));
   assert.equal([batches, none], [{ onlyA: [1], onlyB: [3] }, []]);
   const sized = await vitc(["diff", "wide.json", "wide.json", "--batch", "2"], { cwd });
   assert.match(sized.stdout, /^small and small have the same plan, [0-9a-f]{16}\n$/);
+
+  const half = await vitc(["diff", "my.ts", "my.ts", "--dtype", "f16"], { cwd });
+  assert.match(half.stdout, /^small and small have the same plan/);
+  const lacking = await vitc(["diff", "package", "my.ts", "--dtype", "f16"], { cwd });
+  assert.equal([lacking.code, lacking.stderr], [1, "error: --dtype f16: package was compiled for f32\n"]);
 
   const folder = await vitc(["diff", ".", "my.ts"], { cwd });
   assert.is(folder.code, 1);

@@ -14,7 +14,7 @@ test("writes a package, says so on stdout alone, and changes nothing the second 
   const cwd = folderWith({ "my.ts": specText() });
   const first = await vitc(["compile", "my.ts", "--batch", "1,4"], { cwd });
   assert.is(first.code, 0, first.stderr);
-  assert.match(first.stdout, /^generated\/small: \d+ files, \d+ written\nbatch +dispatches +kernels +work +weights +arenas\n +1 .*\n +4 .*\n$/);
+  assert.match(first.stdout, /^generated\/small: \d+ files, \d+ written\ndtype +batch +dispatches +kernels +work +weights +arenas\nf32 +1 .*\nf32 +4 .*\n$/);
   assert.match(first.stderr, /^Compiling small, with a type check/);
   const manifest = JSON.parse(readFileSync(join(cwd, "generated/small/package.json"), "utf8")) as { vitc: { spec: string; files: string[] } };
   assert.is(manifest.vitc.spec, "../../my.ts");
@@ -74,6 +74,31 @@ test("refuses specs that mean nothing, with the field and the fix, and writes no
     assert.match(stderr, sentence);
   }
   assert.equal([...snapshot(cwd).keys()], ["heads.ts", "never.ts", "typo.json"]);
+});
+
+test("--dtype compiles for several, in their order, and --tuning takes only what vitc tune writes", async () => {
+  const cwd = folderWith({ "my.ts": specText(), "other.json": "{}" });
+  const { code, stdout, stderr } = await vitc(["compile", "my.ts", "--dtype", "f16,f32", "--no-typecheck", "--json"], { cwd });
+  assert.is(code, 0, stderr);
+  const { variants, fingerprint } = jsonShapes.compile.parse(JSON.parse(stdout));
+  assert.equal([variants.map(({ dtype }) => dtype), variants[0]!.fingerprint], [["f16", "f32"], fingerprint]);
+  assert.ok(variants[0]!.weightBytes < variants[1]!.weightBytes);
+  const manifest = JSON.parse(readFileSync(join(cwd, "generated/small/package.json"), "utf8")) as { vitc: { dtype: string[]; files: string[] } };
+  assert.equal([manifest.vitc.dtype, manifest.vitc.files.includes("plan-f32.js")], [["f16", "f32"], true]);
+  for (const [args, sentence] of [
+    [["--dtype", "f8"], /Write f32, f16, or both with a comma between them/],
+    [["--dtype", "f32,f32"], /Write f32, f16, or both/],
+    [["--tuning", "absent.json"], /^error: --tuning absent\.json cannot be read .*; make one with: npx vitc tune PACKAGE --out absent\.json\n$/],
+    [["--tuning", "other.json"], /^error: --tuning other\.json is not what vitc tune writes/],
+  ] as const) {
+    const refused = await vitc(["compile", "my.ts", ...args], { cwd });
+    assert.equal([refused.code, refused.stdout], [1, ""]);
+    assert.match(refused.stderr, sentence);
+  }
+  writeFileSync(join(cwd, "stale.json"), JSON.stringify([{ adapter: "a", choices: { gone: "quad" } }]));
+  const stale = await vitc(["compile", "my.ts", "--tuning", "stale.json", "--no-typecheck"], { cwd });
+  assert.is(stale.code, 0);
+  assert.match(stale.stderr, /--tuning stale\.json measures no routine of this model: nothing of it is used/);
 });
 
 test("Ctrl-C ends a spec that never returns, and in the middle of a compile leaves the old package as it was", async () => {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
-import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainShape } from "../../compiler/cli/json-explain.js";
+import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainRoutinesShape, explainShape } from "../../compiler/cli/json-explain.js";
 import { print } from "../../compiler/ir/print.js";
 import { graphAt } from "../../compiler/explain/stages.js";
 import { makePlan } from "../../compiler/plan/plan.js";
@@ -42,8 +42,30 @@ test("prints every stage by name", async () => {
   assert.match(await explained("--emit", "passes"), "fired at blocks.*.attn (2 times)");
   assert.ok(explainPassesShape.parse(await json("--emit", "passes")).passes.length > 5);
   const wgsl = await explained("--emit", "wgsl", "--kernel", kernels[0]!.id);
-  assert.is(wgsl, `// ${kernels[0]!.id}: launched by 1 dispatch\n${kernels[0]!.code}\n`);
+  const [said, ...code] = wgsl.split("\n");
+  assert.match(said!, new RegExp(`^// ${kernels[0]!.id}: for 1 dispatch, taken (on [a-z0-9, -]+|by nobody untuned)$`));
+  assert.is(code.join("\n"), `${kernels[0]!.code}\n`);
   assert.equal(explainKernelsShape.parse(await json("--emit", "wgsl")).kernels.map(({ code }) => code), kernels.map(({ code }) => code));
+});
+
+test("tells which way to do a dispatch each kind of adapter takes, and what it is expected to cost", async () => {
+  const text = await explained();
+  const fc1 = plan.routines.find(({ id }) => id === plan.programs.infer[0]!.dispatches.find(({ label }) => label === "blocks.0.mlp.fc1")!.routine)!;
+  const section = text.slice(text.indexOf("\n  blocks.0.mlp.fc1\n"));
+  assert.match(section, new RegExp(`^\\n  blocks\\.0\\.mlp\\.fc1\\n(    (${fc1.choices.map(({ name }) => name).join("|")}) +[a-z].*\\n)+`));
+  for (const target of plan.targets) assert.ok(text.replaceAll(/\s+/g, " ").includes(`s on ${target}`), target);
+  const { routines, targets } = explainRoutinesShape.parse(await json("--emit", "routines"));
+  assert.equal(targets, plan.targets);
+  assert.equal(routines.map(({ id, choices }) => [id, choices.map(({ name, costs }) => [name, targets.map((target) => costs[target])])]), plan.routines.map(({ id, choices }) => [id, choices.map(({ name, costs }) => [name, costs])]));
+  const all = await explained("--emit", "routines");
+  for (const { id, choices } of plan.routines) assert.ok(all.includes(id) && choices.every(({ name }) => all.includes(name)), id);
+});
+
+test("--dtype explains the plan of that dtype", async () => {
+  const report = explainShape.parse(await json("--dtype", "f16"));
+  const half = makePlan(resolved, { dtype: "f16" }).plan;
+  assert.equal([report.dtype, report.fingerprint], ["f16", half.fingerprint]);
+  assert.equal(report.kernels.map(({ id }) => id), half.kernels.map(({ id }) => id));
 });
 
 test("--emit plan --json is the plan, with the first batch size on top", async () => {
@@ -94,6 +116,7 @@ test("mistakes are refused with what would be right", async () => {
     refused(["my.ts", "--html", "my.ts"], "must end in .html"),
     refused(["my.ts", "--html", "none/page.html"], "there is no folder none"),
     refused(["my.ts", "--batch", "0"], "batch"),
+    refused(["my.ts", "--dtype", "f8"], /Allowed choices are f32, f16/),
   ]);
   assert.is(readFileSync(join(cwd, "my.ts"), "utf8"), specText());
 });

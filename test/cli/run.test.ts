@@ -83,6 +83,7 @@ refusals("inputs that do not fit are refused before the model is loaded", async 
     refused([folder, "--input", photo, wide], "image files, or one safetensors file alone"),
     refused([folder, "--input", photo, "--output", join(folder, "none/out.safetensors")], "there is no folder"),
     refused([folder, "--input", photo, "--top", "0"], "at least 1"),
+    refused([folder, "--input", photo, "--dtype", "f16"], /--dtype f16: .* was compiled for f32; compile it for this one too with: npx vitc compile SPEC --dtype f32,f16 --out/),
     refused([folder], "--input"),
   ]);
 });
@@ -197,7 +198,11 @@ else {
     assert.is(heading, files[0]);
     assert.is(rows.length, 10, "as many as there are classes");
     assert.match(rows[0]!, new RegExp(`^  ${chosen[0]!.predicted} +${(chosen[0]!.probability * 100).toFixed(1)} %$`));
-    assert.match(text.stderr, /vit-cifar10 on .*\(software\): 1 image in .*of loading/);
+    assert.match(text.stderr, /vit-cifar10 in f32 on .*\(software\): 1 image in .*of loading; kernels by cost \d+/);
+    assert.equal([report.dtype, report.robust, report.decided.tuned], ["f32", false, 0]);
+    const checked = await vitc(["run", folder, "--input", files[0]!, "--robust", "--dtype", "f32", "--json", ...software], { cwd });
+    const { robust, results } = runShape.parse(JSON.parse(checked.stdout));
+    assert.equal([robust, results[0]!.top![0]!.label], [true, chosen[0]!.predicted], checked.stderr);
   });
 
   test("weights that do not fit are refused with all that is wrong, and extra tensors unless they are allowed", async () => {

@@ -6,6 +6,7 @@ import { resolve } from "../../compiler/spec/resolve.js";
 import { VitcError } from "../../runtime/errors.js";
 import { requestDevice } from "../../runtime/node.js";
 import type { Dispatch, Plan } from "../../runtime/plan.js";
+import { chooseRoutines } from "../../runtime/choose.js";
 import { Session } from "../../runtime/session.js";
 import { layoutOf } from "../tools/run-kernel.js";
 import { exampleSpecs } from "../tools/specs.js";
@@ -13,9 +14,13 @@ import { suite } from "../tools/suite.js";
 
 const test = suite("Dawn's null device");
 
-const { device, adapter } = await requestDevice({ adapter: "null" });
+const features = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
+const { device, adapter } = await requestDevice({ adapter: "null", optionalFeatures: features });
 
-test("is the null device", () => assert.is(adapter.null, true));
+test("is the null device, with every feature that a kernel may need", () => {
+  assert.is(adapter.null, true);
+  assert.equal(features.filter((feature) => !device.features.has(feature)), []);
+});
 
 /** What Dawn says against a kernel, with the layout that a session gives it; nothing if it is sound. */
 async function complaints({ id, code, bindings }: WgslKernel): Promise<string[]> {
@@ -35,8 +40,7 @@ const seen = new Set<string>();
 
 for (const [name, spec] of exampleSpecs) {
   test(`takes every kernel of ${name} without a word`, async () => {
-    const { kernels } = makePlan(resolve(spec));
-    for (const kernel of kernels) {
+    for (const kernel of (["f32", "f16"] as const).flatMap((dtype) => makePlan(resolve(spec), { dtype }).kernels)) {
       // Models share kernels of the same sizes, and ids tell all that a kernel depends on.
       if (seen.has(kernel.id)) continue;
       seen.add(kernel.id);
@@ -45,10 +49,11 @@ for (const [name, spec] of exampleSpecs) {
   });
 }
 
-test("the kernels were all different ones", () => assert.ok(seen.size > 100, `${seen.size} kernels`));
+test("the kernels were all different ones", () => assert.ok(seen.size > 1000, `${seen.size} kernels`));
 
-const [sample] = makePlan(resolve(exampleSpecs.get("vit-cifar10"))).kernels as [WgslKernel];
-const norm = makePlan(resolve(exampleSpecs.get("vit-cifar10"))).kernels.find(({ id }) => id.startsWith("layer_norm"))!;
+const cifar = makePlan(resolve(exampleSpecs.get("vit-cifar10"))).kernels;
+const sample = cifar.find(({ id }) => id.startsWith("gemm") && id.endsWith("register_8x8_w8x8"))!;
+const norm = cifar.find(({ id }) => id.startsWith("row_scales"))!;
 
 /** A kernel with one part of its text replaced. */
 function altered(kernel: WgslKernel, from: string | RegExp, to: string): WgslKernel {
@@ -60,10 +65,10 @@ function altered(kernel: WgslKernel, from: string | RegExp, to: string): WgslKer
 const broken: readonly (readonly [title: string, kernel: WgslKernel, message: RegExp])[] = [
   ["a misspelt function", altered(sample, "fma(", "fmaa("), /unresolved call target 'fmaa'/],
   ["a wrong type", altered(sample, "rows - 1u", "rows - 1.5"), /no matching overload/],
-  ["a write to what is read-only", altered(norm, "out[index * units + i] =", "x[index * units + i] ="), /cannot store/],
+  ["a write to what is read-only", altered(norm, /out\[index\] = (.*);/, "x[index] = vec4<f32>($1);"), /cannot store/],
   ["a barrier that not all invocations reach", altered(norm, "let first =", "if (index > 0u) { workgroupBarrier(); }\n  let first ="), /uniform control flow/],
   ["a binding that the layout lacks", { ...sample, bindings: sample.bindings.slice(1) }, /binding/i],
-  ["an access that the layout forbids", { ...sample, bindings: sample.bindings.map(({ name }) => ({ name, access: "read" as const })) }, /read-only|doesn't match|ReadOnlyStorage/i],
+  ["an access that the layout forbids", { ...sample, bindings: sample.bindings.map((binding) => ({ ...binding, access: "read" as const })) }, /read-only|doesn't match|ReadOnlyStorage/i],
   ["a workgroup beyond the limit", altered(norm, /@workgroup_size\(\d+/, "@workgroup_size(257"), /exceeds the maximum|limit/i],
 ];
 
@@ -78,7 +83,7 @@ const small = ["vit-cifar10", "vit-hybrid-stem-64", "vit-wide-96x160", "deit-tin
 
 /** A session of a plan on the null device, which must not compute but may be made. */
 const session = ({ plan, kernels }: Pick<CompiledPlan, "plan" | "kernels">): Promise<Session> =>
-  Session.create({ device, plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), software: false });
+  Session.create({ device, plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), chosen: chooseRoutines(plan, { adapter, features: new Set() }), software: false });
 
 for (const name of small) {
   test(`records and submits the whole of ${name}`, async () => {
@@ -108,8 +113,9 @@ async function refusal(make: () => Promise<unknown>): Promise<string> {
 
 test("a session with a broken kernel or a broken binding is refused by name", async () => {
   const { plan, kernels } = makePlan(resolve(exampleSpecs.get("vit-cifar10")));
-  const [first, ...others] = kernels as [WgslKernel, ...WgslKernel[]];
-  assert.match(await refusal(() => session({ plan, kernels: [altered(first, "fma(", "fmaa("), ...others] })), first.id);
+  const chosen = chooseRoutines(plan, { adapter, features: new Set() }).get(plan.routines[0]!.id)!.choice.launches[0]!.kernel;
+  const broken = kernels.map((kernel) => (kernel.id === chosen ? altered(kernel, "fma(", "fmaa(") : kernel));
+  assert.match(await refusal(() => session({ plan, kernels: broken })), chosen);
   const change = (dispatch: (d: Dispatch) => Dispatch): Plan => ({ ...plan, programs: { infer: plan.programs.infer.map((profile) => ({ ...profile, dispatches: profile.dispatches.map((d, i) => (i === 2 ? dispatch(d) : d)) })) } });
   const unaligned = change((d) => ({ ...d, views: d.views.with(0, ["arena.0", 4, 256]) }));
   assert.match(await refusal(() => session({ plan: unaligned, kernels })), /binding of vit-cifar10/);

@@ -2,8 +2,9 @@ import * as assert from "uvu/assert";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { AbiError, AdapterError, DeviceLostError, InputError, VitcError, WeightsError } from "../../runtime/errors.js";
-import { Model, type LoadOptions, type ModelDefinition } from "../../runtime/model.js";
+import { abi, Model, type LoadOptions, type ModelDefinition, type Variant } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
+import type { DType, Plan } from "../../runtime/plan.js";
 import { softwareReason } from "../tools/adapter.js";
 import { noteFixture, reference, worstError } from "../tools/fixtures.js";
 import { f32, type AnyOutputs } from "../tools/packages.js";
@@ -15,8 +16,18 @@ const images = fixture.io.get("input")!.data;
 const size = 3 * 32 * 32;
 
 function definition(batch: readonly number[] = [1], change: object = {}): ModelDefinition {
-  const { plan, kernels, recipe } = makePlan(resolve({ ...fixture.spec, ...change, batch }));
-  return { abi: 1, plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), recipe, command: "npx vitc compile spec.json", platform: () => Promise.resolve(platform) };
+  return { abi, variants: [variant({ ...fixture.spec, ...change, batch })], command: "npx vitc compile spec.json", platform: () => Promise.resolve(platform) };
+}
+
+function variant(spec: object, dtype: DType = "f32"): Variant {
+  const { plan, kernels, recipe } = makePlan(resolve(spec), { dtype });
+  return { plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), recipe };
+}
+
+/** A definition whose plan says something else. */
+function replan(made: ModelDefinition, change: Partial<Plan>): ModelDefinition {
+  const [first] = made.variants;
+  return { ...made, variants: [{ ...first, plan: { ...first.plan, ...change } }] };
 }
 
 const options = (device?: GPUDevice): LoadOptions => ({ weights: fixture.weightsPath, adapter: "software", onNotice: () => {}, ...(device && { device }) });
@@ -127,7 +138,7 @@ else {
 
   test("two loads at once on one device keep their errors apart", async () => {
     const made = definition();
-    const tooLarge = { ...made, plan: { ...made.plan, weightBuffers: [2 ** 40] } };
+    const tooLarge = replan(made, { weightBuffers: [2 ** 40] });
     for (const pair of [[tooLarge, made], [made, tooLarge]] as const) {
       const [first, second] = await Promise.allSettled([load(pair[0], device), load(pair[1], device)]);
       assert.is(first!.status, pair[0] === made ? "fulfilled" : "rejected");
@@ -138,7 +149,7 @@ else {
 
   test("a device of the user's that was made with too little is refused, naming the limit and how to ask for it", async () => {
     const made = definition();
-    const error = await rejection(load({ ...made, plan: { ...made.plan, limits: { maxBufferSize: 2 ** 45 } } }, device));
+    const error = await rejection(load(replan(made, { limits: { maxBufferSize: 2 ** 45 } }), device));
     assert.instance(error, AdapterError);
     assert.match(error.message, "requiredLimits: { maxBufferSize: 35184372088832 }");
   });
@@ -213,7 +224,7 @@ else {
   test("outputs at several batch sizes share weights: the second profile adds no weight memory", async () => {
     using one = await load(definition([1]), device);
     using both = await load(definition([1, 8]), device);
-    const { plan } = definition([8]);
+    const { plan } = definition([8]).variants[0];
     const activations = plan.programs.infer[0]!.arenas.reduce((sum, arena) => sum + arena.bytes, 0) + plan.programs.infer[0]!.input[2];
     assert.ok(both.gpuBytes - one.gpuBytes < activations + 1e6);
   });

@@ -85,6 +85,17 @@ export function worstError(actual: ArrayLike<number>, expected: ArrayLike<number
   return worst;
 }
 
+/** |actual - expected| / |expected|, in the Euclidean norm; Infinity if a value is missing or not finite. */
+export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Infinity;
+  let [off, size] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    off += (actual[i]! - expected[i]!) ** 2;
+    size += expected[i]! ** 2;
+  }
+  return Number.isFinite(off) ? Math.sqrt(off / size) : Infinity;
+}
+
 /** The class with the largest value in row `i`. */
 export function bestOf(values: ArrayLike<number>, i: number, classes: number): number {
   const row = Array.from({ length: classes }, (_, c) => values[i * classes + c]!);

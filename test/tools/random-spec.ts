@@ -30,13 +30,15 @@ const choices = fc.record({
   tokens: optional(fc.record({ class: optional(fc.boolean()), distillation: optional(fc.boolean()) })),
   position: optional(fc.record({ kind: optional(fc.constantFrom("learned" as const, "sincos2d" as const, "sincos1d" as const, "none" as const)), prefix: optional(fc.boolean()), temperature: optional(real(1, 1e5)) })),
   norm: optional(fc.record({ kind: optional(fc.constant("layer" as const)), eps: optional(real(1e-8, 1e-2)) })),
+  layerScale: optional(real(-2, 2)),
   finalNorm: optional(fc.constantFrom("tokens" as const, "pooled" as const, "none" as const)),
   pool: optional(fc.constantFrom("token" as const, "avg" as const, "max" as const)),
   representation: optional(whole(0, 7)),
   classes: fc.option(whole(0, 7), { nil: undefined, freq: 8 }),
   dropout: optional(fc.record({ position: rate, attention: rate, projection: rate, path: rate })),
   outputs: optional(fc.uniqueArray(fc.constantFrom("embed", "blocks.0", "blocks.*", "norm", "features", "logits_cls", "logits_dist"))),
-  preprocess: optional(fc.record({ crop: optional(fc.constantFrom("center" as const, "squash" as const)), cropPct: optional(real(0.05, 1)), interpolation: optional(fc.constantFrom("bilinear" as const, "bicubic" as const, "lanczos" as const, "nearest" as const)), mean: optional(real(-1, 1)), std: optional(real(0.1, 2)), list: fc.boolean() })),
+  preprocess: optional(fc.record({ crop: optional(fc.constantFrom("center" as const, "squash" as const)), cropPct: optional(real(0.05, 1)), interpolation: optional(fc.constantFrom("bilinear" as const, "bicubic" as const, "lanczos" as const, "nearest" as const)), mean: optional(real(-1, 1)), std: optional(real(0.1, 2)), list: fc.boolean(), normalize: optional(fc.constantFrom("outside" as const, "inside" as const)) })),
+  dtype: optional(fc.constantFrom("f32" as const, "f16" as const, ["f16", "f32"] as const)),
   batch: optional(fc.oneof(whole(1, 3), fc.uniqueArray(whole(1, 4), { minLength: 1, maxLength: 3 }).map((sizes) => sizes.toSorted((a, b) => a - b)))),
 });
 
@@ -78,6 +80,7 @@ function assemble(chosen: Choices): ViTSpec {
     tokens,
     position,
     norm: chosen.norm,
+    layerScale: chosen.layerScale,
     finalNorm,
     pool,
     representation: distilled ? chosen.representation && 0 : chosen.representation,
@@ -90,7 +93,9 @@ function assemble(chosen: Choices): ViTSpec {
       interpolation: chosen.preprocess.interpolation,
       mean: perChannel(chosen.preprocess.mean, chosen.preprocess.list),
       std: perChannel(chosen.preprocess.std, chosen.preprocess.list),
+      normalize: chosen.preprocess.normalize,
     },
+    dtype: chosen.dtype,
     batch: chosen.batch,
   };
 }

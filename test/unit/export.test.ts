@@ -40,6 +40,7 @@ const goldens: Readonly<Record<string, ViTSpec>> = {
   // Together they have every op, and each at a place that differs between models.
   plain: smallSpec({ depth: 1, dropout: { attention: 0.1, path: 0.1 } }),
   stem: { name: "stem", image: [12, 8], patch: 2, stem: [{ channels: 4, kernel: 3, stride: 2 }], dim: 8, depth: 1, heads: 2, headDim: 3, classes: 0, patchNorm: true, pool: "max", position: { kind: "sincos2d" }, mlp: { activation: "quick_gelu", bias: false }, attention: { qkvBias: false } },
+  scaled: smallSpec({ name: "scaled", depth: 1, layerScale: 0.1, preprocess: { mean: [0.5, 0.25, 0.125], std: 0.5, normalize: "inside" } }),
   distilled: smallSpec({ name: "distilled", depth: 1, tokens: { distillation: true }, mlp: { activation: "gelu_tanh" }, outputs: ["embed", "logits_cls"] }),
 };
 

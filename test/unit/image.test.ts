@@ -13,7 +13,7 @@ import type { Preprocess } from "../../runtime/plan.js";
 
 const fixtures = fileURLToPath(new URL("../fixtures/preprocess/", import.meta.url));
 const interpolations: readonly Interpolation[] = ["nearest", "box", "bilinear", "bicubic", "lanczos"];
-const plain: Preprocess = { crop: "squash", cropPct: 1, interpolation: "bicubic", mean: [0, 0, 0], std: [1, 1, 1] };
+const plain: Preprocess = { crop: "squash", cropPct: 1, interpolation: "bicubic", mean: [0, 0, 0], std: [1, 1, 1], normalize: "outside" };
 
 /** As `recipes.json` has them: resize the shortest side or both to `to`, then crop to `crop`. */
 interface Recipe {
@@ -97,7 +97,7 @@ for (const file of readdirSync(join(fixtures, "images"))) {
       const tensor = new Float32Array(3 * side * side);
       const { mean, std, filter: interpolation } = recipe;
       const crop = recipe.resize === "squash" ? "squash" : "center";
-      preprocess(image, { preprocess: { crop, cropPct: side / recipe.to, interpolation, mean, std }, shape: [3, side, side] }, tensor, 0);
+      preprocess(image, { preprocess: { crop, cropPct: side / recipe.to, interpolation, mean, std, normalize: "outside" }, shape: [3, side, side] }, tensor, 0);
       assertSame(tensor, normalize(golden.data, 3, mean, std), file);
     });
   }
@@ -143,7 +143,7 @@ pillow("prepares gray, RGB and RGBA for gray and RGB models, square and not", ()
   for (const c of cases.preprocess) {
     const [channels, height, width] = c.shape;
     kinds.add(`${c.image.channels} to ${channels}, ${c.crop}, ${width === height ? "square" : "oblong"}`);
-    const recipe = { crop: c.crop, cropPct: c.cropPct, interpolation: c.interpolation, mean: [0, 0, 0], std: [1, 1, 1] };
+    const recipe: Preprocess = { crop: c.crop, cropPct: c.cropPct, interpolation: c.interpolation, mean: [0, 0, 0], std: [1, 1, 1], normalize: "outside" };
     const tensor = new Float32Array(channels * height * width);
     preprocess(stored(c.image), { preprocess: recipe, shape: c.shape }, tensor, 0);
     assertSame(tensor, normalize(bytes(c.expected), channels, recipe.mean, recipe.std), JSON.stringify({ ...recipe, shape: c.shape }));

@@ -172,6 +172,15 @@ schemes("does not change from machine to machine, or from version to version", (
   assert.equal(bits("blocks.0.attn.qkv.weight"), ["3da44275", "bddea8fe", "bce67da9"]);
 });
 
+schemes("starts LayerScale from the value that the spec gives, whatever the scheme", () => {
+  for (const scheme of ["notes", "timm", "jax"] as const) {
+    for (const [layerScale, expected] of [[0.25, 0.25], [0, 0], [undefined, 1e-5]] as const) {
+      const values = initialize(parameters, { seed: 1, scheme, layerScale });
+      for (const name of ["blocks.0.ls1.gamma", "blocks.0.ls2.gamma"]) assertDistributed(values(name), { constant: expected }, name);
+    }
+  }
+});
+
 schemes("names every tensor that it cannot fill", () => {
   const odd: TensorShape[] = [
     { name: "blocks.0.attn.q_norm.weight", shape: [8] },

@@ -1,6 +1,7 @@
 import * as assert from "uvu/assert";
 import { buildGraph } from "../../compiler/ir/build.js";
-import { GraphBuilder, newValue, type Graph, type Node } from "../../compiler/ir/graph.js";
+import { bytesOf, flopsOf, touchedOf } from "../../compiler/ir/cost.js";
+import { GraphBuilder, makeNode, newValue, type Graph, type Node } from "../../compiler/ir/graph.js";
 import { interpret } from "../../compiler/ir/interpret.js";
 import { IrError, type Shape, type Tensor } from "../../compiler/ir/ops/op.js";
 import { print } from "../../compiler/ir/print.js";
@@ -9,6 +10,7 @@ import { runPasses } from "../../compiler/passes/index.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import type { ViTSpec } from "../../compiler/spec/types.js";
 import { noteFixture, noteNames, readTensors, reference, worstError } from "../tools/fixtures.js";
+import { product } from "../tools/rewrites.js";
 import { smallSpec } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
 import { evaluate, randomValues, tensor } from "../tools/tensors.js";
@@ -70,7 +72,7 @@ const broken: readonly (readonly [title: string, make: (graph: Graph) => Graph, 
   ["an input that is also a parameter", (g) => ({ ...g, parameters: [...g.parameters, { name: "again", value: g.inputs[0]!.value }] }), /again is defined twice/],
   ["a shape that the op does not have", (g) => withNode(g, "softmax", (node) => ({ ...node, output: newValue([1, 2, 5, 4]) })), /blocks\.0\.attn\.softmax \(softmax\) has shape 1,2,5,4, its op infers 1,2,5,5/],
   ["inputs that do not fit the op", (g) => withNode(g, "linear", (node) => ({ ...node, inputs: [node.inputs[0]!, node.inputs[0]!] })), /blocks\.0\.attn\.qkv \(linear\): linear: x 1,5,8 and weight 1,5,8 do not fit/],
-  ["attributes that do not fit the op", (g) => withNode(g, "splitHeads", (node) => (node.op === "splitHeads" ? { ...node, attrs: { ...node.attrs, heads: 5 } } : node)), /splitHeads: 1,5,24 into 3 x 5 heads/],
+  ["attributes that do not fit the op", (g) => withNode(g, "splitHeads", (node) => (node.op === "splitHeads" ? { ...node, attrs: { ...node.attrs, heads: 5 } } : node)), /splitHeads: part 0 of 1,5,24 into 3 x 5 heads/],
   ["an output that is never computed", (g) => ({ ...g, outputs: [{ name: "logits", value: newValue([1, 5]) }] }), /output logits is never computed/],
   ["two outputs of one name", (g) => ({ ...g, outputs: [...g.outputs, ...g.outputs] }), /two of logits, logits share a name/],
   ["two parameters of one name", (g) => ({ ...g, parameters: g.parameters.map((parameter) => ({ ...parameter, name: "weight" })) }), /share a name/],
@@ -120,6 +122,29 @@ test("every op refuses inputs that do not fit it", () => {
     () => infer("tokenNorm", { index: 4, eps: 1 }, [1, 4, 3], [3], [3]),
     () => infer("poolTokens", { kind: "avg", start: 4 }, [1, 4, 3]),
     () => infer("addScale", { factor: 1 }, [1, 4], [1, 3]),
+    () => infer("normalizeChannels", { mean: [1], std: [1, 1, 1] }, [1, 3, 4, 4]),
+    () => infer("unitVariance", { eps: 1 }, []),
+    () => infer("scaleLast", {}, [1, 4], [3]),
+    () => infer("asTokens", {}, [1, 4, 3]),
+    () => infer("padTokens", { start: -1 }, [1, 4, 3]),
+    () => infer("splitHeads", { heads: 2, part: 2, parts: 2 }, [1, 2, 8]),
+    () => infer("foldNormScale", { centre: true }, [4, 3], [4]),
+    () => infer("foldNormShift", {}, [4, 3], [3], [3]),
+    () => infer("foldPixelScale", { std: [1] }, [4, 3, 2, 2]),
+    () => infer("foldPixelShift", { mean: [1, 1], std: [1, 1, 1] }, [4, 3, 2, 2]),
+    () => infer("foldPixelShift", { mean: [1, 1, 1], std: [1, 1, 1] }, [4, 3, 2, 2], [3]),
+    () => infer("scaleRows", { start: 2, end: 5, factor: 1 }, [4, 3]),
+    () => infer("scaleChannels", {}, [4, 3], [3]),
+    () => infer("sliceRows", { start: 2, end: 2 }, [4, 3]),
+    () => infer("tokenTable", { prefix: 1, patches: 4, positions: "all", bias: false }, [1, 1, 3], [1, 4, 3]),
+    () => infer("tokenTable", { prefix: 0, patches: 4, positions: "none", bias: false }),
+    () => infer("attention", { heads: 2, scale: 1 }, [1, 2, 4], [1, 5, 4]),
+    () => infer("attention", { heads: 2, scale: 1 }, [2, 4], [1, 5, 8]),
+    () => infer("attention", { heads: 2, scale: 1 }, [4], [1, 5, 8]),
+    () => infer("gemm", { ...product, norm: { eps: 1 }, source: { kind: "image", stride: [1, 1], padding: [0, 0] } }, [1, 4, 2, 2], [3, 4, 1, 1]),
+    () => infer("gemm", { ...product, source: { kind: "image", stride: [1, 1], padding: [0, 0], prefix: 1 } }, [1, 4, 2, 2], [3, 4, 1, 1]),
+    () => infer("gemm", { ...product, residual: true, table: true }, [1, 2, 4], [3, 4], [1, 2, 3]),
+    () => infer("gemm", { ...product, table: true }, [2, 2, 4], [3, 4], [2, 2, 3]),
   ];
   refusals.forEach((refused, i) => assert.throws(refused, (error: unknown) => error instanceof IrError, `refusal ${i}`));
 });
@@ -128,6 +153,28 @@ function infer(op: Node["op"], attrs: object, ...shapes: readonly Shape[]): unkn
   // The pairs of op and attributes are written out above; the types of all ops at once are a union that no list fits.
   return new GraphBuilder("test").node(op, attrs as never, shapes.map(newValue), op);
 }
+
+test("what a node must move is what it reads of each input, and what it writes", () => {
+  const cost = (op: Node["op"], attrs: object, ...shapes: readonly Shape[]): readonly [touched: readonly number[], bytes: number] => {
+    const node = makeNode(op, attrs as never, shapes.map(newValue), op);
+    return [touchedOf(node), bytesOf(node)];
+  };
+  assert.equal(cost("gemm", { ...product, bias: true, residual: true }, [2, 4], [3, 4], [3], [2, 3]), [[8, 12, 3, 6], 4 * 35]);
+  assert.equal(cost("token", { index: 1 }, [2, 5, 3]), [[6], 48]);
+  assert.equal(cost("sliceTokens", { start: 1, end: 3 }, [2, 5, 3]), [[12], 96]);
+  assert.equal(cost("tokenNorm", { index: 0, eps: 1 }, [2, 5, 3], [3], [3]), [[6, 3, 3], 72]);
+  assert.equal(cost("poolTokens", { kind: "avg", start: 1 }, [2, 5, 3]), [[24], 120]);
+  assert.equal(cost("attention", { heads: 1, scale: 1 }, [2, 3], [2, 5, 6]), [[6, 60], 4 * 72]);
+});
+
+test("arithmetic counts what the shapes say", () => {
+  const flops = (op: Node["op"], attrs: object, ...shapes: readonly Shape[]): number => flopsOf(makeNode(op, attrs as never, shapes.map(newValue), op));
+  assert.is(flops("gemm", { ...product, bias: true }, [2, 4], [3, 4], [3]), 2 * 3 * (2 * 4 + 1));
+  // For each query and key: score and weighted sum, scale and softmax.
+  assert.is(flops("attention", { heads: 2, scale: 1 }, [3, 5, 12]), 3 * 5 * 5 * (4 * 4 + 6 * 2));
+  assert.is(flops("attention", { heads: 2, scale: 1 }, [3, 4], [3, 5, 8]), 3 * 5 * (4 * 4 + 6 * 2));
+  assert.is(flops("attention", { heads: 2, scale: 1 }, [3, 2, 4], [3, 5, 8]), 2 * flops("attention", { heads: 2, scale: 1 }, [3, 4], [3, 5, 8]));
+});
 
 test("interpret refuses what is missing or misshapen", () => {
   const graph = small();

@@ -11,6 +11,7 @@ import { chromeTrace, traceBeginning } from "../../compiler/measure/trace.js";
 import { compareTimes } from "../../compiler/measure/verdict.js";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
+import type { Chosen } from "../../runtime/choose.js";
 import type { Dispatch } from "../../runtime/plan.js";
 import { readHeader } from "../../runtime/safetensors.js";
 import { checkTensors, loadWeights } from "../../runtime/weights.js";
@@ -162,22 +163,29 @@ test("random weights are a file that fits the recipe, the same whichever ranges 
 
 const peaks: Peaks = { compute: { rate: 1e12, doubling: 2, reliable: true }, memory: { rate: 1e11, doubling: 2, reliable: true }, memoryProbeBytes: 1, dispatchMicroseconds: 1 };
 
-const planned: readonly Dispatch[] = [
-  { label: "patch_embed", kernel: "gemm_m64_n128_k48_image_3x32x32_bias", views: [], workgroups: [4, 1, 1], flops: 5e7, bytes: 1e6 },
-  { label: "blocks.0.norm1", kernel: "layer_norm_r65_w128", views: [], workgroups: [65, 1, 1], flops: 1e5, bytes: 6e6 },
-  { label: "blocks.0.attn.qkv", kernel: "gemm_m65_n384_k128_bias", views: [], workgroups: [12, 1, 1], flops: 2e4, bytes: 2e4 },
-];
+const planned: { readonly dispatches: readonly Dispatch[] } = {
+  dispatches: [
+    { label: "patch_embed", routine: "gemm_m64_n128_k48_image_3x32x32_bias", views: [], flops: 5e7, bytes: 1e6 },
+    { label: "blocks.0.norm1", routine: "layer_norm_r65_w128", views: [], flops: 1e5, bytes: 6e6 },
+    { label: "blocks.0.attn.qkv", routine: "gemm_m65_n384_k128_bias", views: [], flops: 2e4, bytes: 2e4 },
+  ],
+};
+
+/** Done in one launch each, but for those that are named with their launches. */
+const chosenFor = (several: Readonly<Record<string, readonly string[]>> = {}): ReadonlyMap<string, Chosen> =>
+  new Map(planned.dispatches.map(({ routine }) => [routine, { choice: { name: "quad", launches: (several[routine] ?? [`${routine}_quad`]).map((kernel) => ({ kernel, workgroups: [4, 1, 1] as const })), costs: [] }, by: "cost" as const }]));
 
 test("a dispatch is bound by the highest of its three floors", () => {
-  assert.equal(boundOf(5e7, 1e6, peaks, 5), { bound: "compute", floor: 50 });
-  assert.equal(boundOf(1e5, 6e6, peaks, 5), { bound: "memory", floor: 60 });
-  assert.equal(boundOf(2e4, 2e4, peaks, 5), { bound: "launch", floor: 5 });
-  assert.equal(["gemm_m1_n2_k3_image_3x4", "gemm_m1_n2_k3_map_1x2", "gemm_m1_n2_k3_bias", "attention_b1", "layer_norm_r1", "embed_b1", "pool_avg", "add_scale_1", "mystery"].map(kindOf), ["convolution", "convolution", "matmul", "attention", "norm", "embed", "pool", "sum", "other"]);
+  assert.equal(boundOf({ flops: 5e7, bytes: 1e6, launches: 1 }, peaks, 5), { bound: "compute", floor: 50 });
+  assert.equal(boundOf({ flops: 1e5, bytes: 6e6, launches: 1 }, peaks, 5), { bound: "memory", floor: 60 });
+  assert.equal(boundOf({ flops: 2e4, bytes: 2e4, launches: 1 }, peaks, 5), { bound: "launch", floor: 5 });
+  assert.equal(boundOf({ flops: 2e4, bytes: 2e4, launches: 3 }, peaks, 5), { bound: "launch", floor: 15 });
+  assert.equal(["gemm_m1_n2_k3_image_3x4", "gemm_m1_n2_k3_map_1x2", "gemm_m1_n2_k3_bias", "attention_b1", "layer_norm_r1", "normalize_b1", "embed_b1", "pool_avg", "tokens_b1", "add_scale_1", "mystery"].map(kindOf), ["convolution", "convolution", "matmul", "attention", "norm", "norm", "embed", "pool", "pool", "sum", "other"]);
 });
 
 test("rows of a profile are medians over replays, and add up", () => {
   const replays = [1, 3, 2].map((factor) => [0, 100, 200, 230].map((begin, i) => ({ begin: begin * factor, end: (begin + [100, 80, 20, 5][i]!) * factor })));
-  const { dispatches, kinds, microseconds, emptyMicroseconds, timeline } = evaluate(planned, replays, peaks);
+  const { dispatches, kinds, microseconds, emptyMicroseconds, timeline } = evaluate(planned, chosenFor(), replays, peaks);
   assert.equal(dispatches.map(({ microseconds: time }) => time), [200, 160, 40]);
   assert.equal([microseconds, emptyMicroseconds], [400, 10]);
   assert.equal(dispatches.map(({ share }) => share), [0.5, 0.4, 0.1]);
@@ -193,9 +201,18 @@ test("rows of a profile are medians over replays, and add up", () => {
   assert.equal(slices.map(({ name, ts, dur }) => [name, ts, dur]), [["blocks.0", 200, 240], ["patch_embed", 0, 200], ["blocks.0.norm1", 200, 160], ["blocks.0.attn.qkv", 400, 40]]);
 });
 
+test("a way of several launches is one row with the sum of their times, from the first to the last", () => {
+  const [, norm] = planned.dispatches;
+  const replays = [1, 3, 2].map((factor) => [0, 100, 130, 200, 230].map((begin, i) => ({ begin: begin * factor, end: (begin + [100, 20, 60, 20, 5][i]!) * factor })));
+  const { dispatches, microseconds, timeline } = evaluate(planned, chosenFor({ [norm!.routine]: ["row_scales", "given_scales"] }), replays, peaks);
+  assert.equal(dispatches.map(({ microseconds: time }) => time), [200, 160, 40]);
+  assert.equal(dispatches[1]!.launches, [{ kernel: "row_scales", workgroups: [4, 1, 1], microseconds: 40 }, { kernel: "given_scales", workgroups: [4, 1, 1], microseconds: 120 }]);
+  assert.equal([microseconds, timeline[1]], [400, { begin: 200, end: 380 }]);
+});
+
 test("a clock with coarse steps gives no infinite rates", () => {
-  const spans = planned.map(() => ({ begin: 0, end: 0 }));
-  const { dispatches } = evaluate(planned, [[...spans, { begin: 0, end: 0 }]], peaks);
+  const spans = planned.dispatches.map(() => ({ begin: 0, end: 0 }));
+  const { dispatches } = evaluate(planned, chosenFor(), [[...spans, { begin: 0, end: 0 }]], peaks);
   assert.ok(dispatches.every(({ flopRate, byteRate, share, reach }) => [flopRate, byteRate, share, reach].every(Number.isFinite)));
 });
 

@@ -95,6 +95,11 @@ test("layerNorm has a biased variance and eps inside the root", () => {
   close(evaluate("layerNorm", { eps: 2.75 }, [tensor([2, 4], [1, 2, 3, 4, 6, 4, 6, 4]), tensor([4], [1, 2, 3, 4]), tensor([4], [0.5, 0, 0, 1])]), [2, 4], [-0.25, -0.5, 0.75, 4, 0.5 + 1 / Math.sqrt(3.75), -2 / Math.sqrt(3.75), 3 / Math.sqrt(3.75), 1 - 4 / Math.sqrt(3.75)]);
 });
 
+test("unitVariance divides by the root of the biased variance, and keeps the mean", () => {
+  close(evaluate("unitVariance", { eps: 0 }, [tensor([1, 4], [1, 2, 3, 4])]), [1, 4], [1, 2, 3, 4].map((v) => v / Math.sqrt(1.25)));
+  close(evaluate("unitVariance", { eps: 3 }, [tensor([2, 2], [5, 7, -1, -1])]), [2, 2], [2.5, 3.5, -1 / Math.sqrt(3), -1 / Math.sqrt(3)]);
+});
+
 test("softmax sums to one and does not overflow", () => {
   close(evaluate("softmax", {}, [tensor([2, 3], [0, Math.log(2), Math.log(5), 1000, 1000, -1000])]), [2, 3], [1 / 8, 2 / 8, 5 / 8, 0.5, 0.5, 0]);
 });
@@ -159,6 +164,14 @@ test("tokens are joined, cut and picked", () => {
   close(all, [2, 3, 2], [1, 2, 10, 20, 30, 40, 3, 4, 50, 60, 70, 80]);
   close(evaluate("sliceTokens", { start: 1, end: 3 }, [all]), b.shape, b.data);
   close(evaluate("token", { index: 2 }, [all]), [2, 2], [30, 40, 70, 80]);
+  close(evaluate("padTokens", { start: 2 }, [a]), [2, 3, 2], [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4]);
+  close(evaluate("padTokens", { start: 0 }, [a]), a.shape, a.data);
+  close(evaluate("asTokens", {}, [tensor([2, 2], [1, 2, 3, 4])]), a.shape, a.data);
+});
+
+test("channels are scaled and pixels normalised, each by its own numbers", () => {
+  close(evaluate("scaleLast", {}, [tensor([2, 2, 2], [1, 2, 3, 4, 5, 6, 7, 8]), tensor([2], [10, -1])]), [2, 2, 2], [10, -2, 30, -4, 50, -6, 70, -8]);
+  close(evaluate("normalizeChannels", { mean: [0.5, 1], std: [0.5, 2] }, [tensor([2, 2, 1, 2], [0.5, 1, 1, 3, 0, -1, 5, 7])]), [2, 2, 1, 2], [0, 1, 0, 1, -1, -3, 2, 3]);
 });
 
 test("a batch norm folded into a convolution is the batch norm behind it", () => {
@@ -170,6 +183,49 @@ test("a batch norm folded into a convolution is the batch norm behind it", () =>
   const folded = [x, evaluate("foldBatchNormScale", norm, [w, gamma!, variance]), evaluate("foldBatchNormShift", norm, [gamma!, beta!, mean!, variance])];
   const behind = evaluate("batchNorm", norm, [evaluate("conv2d", conv, [x, w]), gamma!, beta!, mean!, variance]);
   close(evaluate("conv2d", conv, folded), behind.shape, behind.data);
+});
+
+test("a layer norm folded into a product is the layer norm before it, and its weights sum to zero", () => {
+  const [x, w, bias] = [randomTensor([2, 3, 5], "x"), randomTensor([4, 5], "w"), randomTensor([4], "bias")];
+  const [gamma, beta] = [randomTensor([5], "gamma"), randomTensor([5], "beta")];
+  const before = evaluate("linear", {}, [evaluate("layerNorm", { eps: 1e-3 }, [x, gamma, beta]), w, bias]);
+  const folded = evaluate("foldNormScale", { centre: true }, [w, gamma]);
+  for (let row = 0; row < 4; row++) assert.ok(Math.abs(sum(5, (i) => folded.data[row * 5 + i]!)) < 1e-15);
+  const shift = evaluate("foldNormShift", {}, [w, beta, bias]);
+  const gemm = { source: { kind: "rows" }, activation: "none", residual: false, norm: { eps: 1e-3 } } as const;
+  close(evaluate("gemm", { ...gemm, bias: true }, [x, folded, shift]), before.shape, before.data);
+  close(evaluate("foldNormScale", { centre: false }, [tensor([2, 2], [1, 2, 3, 4]), tensor([2], [10, -1])]), [2, 2], [10, -2, 30, -4]);
+  close(evaluate("foldNormScale", { centre: true }, [tensor([2, 2], [1, 2, 3, 4]), tensor([2], [10, -1])]), [2, 2], [6, -6, 17, -17]);
+  close(evaluate("foldNormShift", {}, [tensor([2, 2], [1, 2, 3, 4]), tensor([2], [10, -1])]), [2], [8, 26]);
+});
+
+test("pixels normalised in a convolution's weights are pixels normalised before it", () => {
+  const [x, w, bias] = [randomTensor([2, 3, 4, 6], "x"), randomTensor([5, 3, 2, 3], "w"), randomTensor([5], "bias")];
+  const [mean, std] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
+  const conv = { stride: [2, 3], padding: [0, 0] } as const;
+  const normal = evaluate("normalizeChannels", { mean, std }, [x]);
+  for (const rest of [[], [bias]]) {
+    const before = evaluate("conv2d", conv, [normal, w, ...rest]);
+    close(evaluate("conv2d", conv, [x, evaluate("foldPixelScale", { std }, [w]), evaluate("foldPixelShift", { mean, std }, [w, ...rest])]), before.shape, before.data);
+  }
+});
+
+test("rows of weights are scaled, cut and multiplied by their channels' factors", () => {
+  const w = tensor([3, 2], [1, 2, 3, 4, 5, 6]);
+  close(evaluate("scaleRows", { start: 1, end: 2, factor: 10 }, [w]), [3, 2], [1, 2, 30, 40, 5, 6]);
+  close(evaluate("scaleRows", { start: 0, end: 2, factor: -1 }, [tensor([3], [1, 2, 3])]), [3], [-1, -2, 3]);
+  close(evaluate("scaleChannels", {}, [tensor([2, 1, 1, 2], [1, 2, 3, 4]), tensor([2], [10, 100])]), [2, 1, 1, 2], [10, 20, 300, 400]);
+  close(evaluate("sliceRows", { start: 1, end: 3 }, [w]), [2, 2], [3, 4, 5, 6]);
+});
+
+test("a table of tokens has prefix tokens with their positions, then positions with the bias", () => {
+  const [token, bias] = [tensor([1, 1, 1], [100]), tensor([1], [1000])];
+  const made = (attrs: { prefix: number; positions: "all" | "patches" | "none"; bias: boolean }, ...inputs: Tensor[]) => evaluate("tokenTable", { patches: 2, ...attrs }, inputs);
+  close(made({ prefix: 1, positions: "all", bias: true }, token, tensor([1, 3, 1], [1, 2, 3]), bias), [1, 3, 1], [101, 1002, 1003]);
+  close(made({ prefix: 1, positions: "patches", bias: true }, token, tensor([1, 2, 1], [1, 2]), bias), [1, 3, 1], [100, 1001, 1002]);
+  close(made({ prefix: 2, positions: "none", bias: true }, token, tensor([1, 1, 1], [200]), bias), [1, 4, 1], [100, 200, 1000, 1000]);
+  close(made({ prefix: 1, positions: "none", bias: false }, token), [1, 3, 1], [100, 0, 0]);
+  close(made({ prefix: 0, positions: "all", bias: false }, tensor([1, 2, 1], [1, 2])), [1, 2, 1], [1, 2]);
 });
 
 test("position tables are MAE's and the Transformer's", () => {
@@ -197,6 +253,24 @@ test("attention is softmax(scale q kᵀ) v of each head", () => {
   close(evaluate("attention", { heads, scale }, [qkv]), [batch, tokens, heads * width], expected);
 });
 
+test("attention with queries of their own, or one an image, is that of the packed projection at those tokens", () => {
+  const [batch, tokens, heads, width] = [2, 5, 2, 3];
+  const w = heads * width;
+  const qkv = randomTensor([batch, tokens, 3 * w], "qkv", 2);
+  const columns = (start: number, end: number, rows: readonly number[]): Float64Array => Float64Array.from({ length: batch * rows.length * (end - start) }, (_, i) => {
+    const [b, n, c] = [Math.floor(i / (rows.length * (end - start))), Math.floor(i / (end - start)) % rows.length, i % (end - start)];
+    return qkv.data[(b * tokens + rows[n]!) * 3 * w + start + c]!;
+  });
+  const all = evaluate("attention", { heads, scale: 0.7 }, [qkv]).data;
+  const kv = tensor([batch, tokens, 2 * w], columns(w, 3 * w, [0, 1, 2, 3, 4]));
+  const expected = (rows: readonly number[]) => [0, 1].flatMap((b) => rows.flatMap((n) => [...all.slice((b * tokens + n) * w, (b * tokens + n + 1) * w)]));
+  close(evaluate("attention", { heads, scale: 0.7 }, [tensor([batch, 2, w], columns(0, w, [3, 1])), kv]), [batch, 2, w], expected([3, 1]));
+  close(evaluate("attention", { heads, scale: 0.7 }, [tensor([batch, w], columns(0, w, [2])), kv]), [batch, w], expected([2]));
+  // A scale of one is left out, and is the same.
+  const [one, half] = [evaluate("attention", { heads, scale: 1 }, [tensor([batch, w], columns(0, w, [2]).map((value) => value * 0.7)), kv]), evaluate("attention", { heads, scale: 0.7 }, [tensor([batch, w], columns(0, w, [2])), kv])];
+  close(one, half.shape, half.data);
+});
+
 test("gemm is a product with bias, activation and residual, in that order", () => {
   const [x, w, bias, residual] = [tensor([1, 2, 2], [1, 2, 3, 4]), tensor([2, 2], [1, 1, -1, -1]), tensor([2], [0.5, 1]), tensor([1, 2, 2], [10, 20, 30, 40])];
   close(evaluate("gemm", { source: { kind: "rows" }, bias: true, activation: "relu", residual: true }, [x, w, bias, residual]), [1, 2, 2], [13.5, 20, 37.5, 40]);
@@ -211,6 +285,15 @@ test("gemm on windows of an image or a map is a convolution that leaves tokens",
   close(evaluate("gemm", { source: { kind: "image", stride, padding }, ...plain }, [x, w]), expected.shape, expected.data);
   const tokens = evaluate("mapToTokens", {}, [x]);
   close(evaluate("gemm", { source: { kind: "map", height: 5, width: 4, stride, padding }, ...plain }, [tokens, w]), expected.shape, expected.data);
+});
+
+test("gemm normalises its rows, and ends in a table with rows in front for the prefix", () => {
+  const [x, w] = [tensor([2, 2], [1, 3, 2, 2]), tensor([1, 2], [1, -1])];
+  close(evaluate("gemm", { source: { kind: "rows" }, bias: false, activation: "none", residual: false, norm: { eps: 3 } }, [x, w]), [2, 1], [-1, 0]);
+  const image = tensor([2, 1, 1, 2], [1, 2, 3, 4]);
+  const source = { kind: "image", stride: [1, 1], padding: [0, 0] } as const;
+  const table = tensor([1, 3, 1], [100, 200, 300]);
+  close(evaluate("gemm", { source: { ...source, prefix: 1 }, bias: false, activation: "none", residual: false, table: true }, [image, tensor([1, 1, 1, 1], [10]), table]), [2, 3, 1], [100, 210, 320, 100, 230, 340]);
 });
 
 test("embed puts tokens in front and adds positions to all or to the patches", () => {

@@ -69,21 +69,41 @@ test("the random models reach every pass and every lowered op", () => {
   }
   // Every sum of these models is absorbed; lower-products says nothing of linear layers, and speaks for convolutions.
   assert.equal(passes.map((pass) => pass.name).filter((name) => !fired.has(name)), ["lower-sums"]);
-  assert.equal([...reached].sort(), ["addScale", "attention", "embed", "foldBatchNormScale", "foldBatchNormShift", "gemm", "layerNorm", "poolTokens", "positionTable", "token", "tokenNorm"]);
+  assert.equal([...reached].sort(), ["addScale", "attention", "embed", "foldBatchNormScale", "foldBatchNormShift", "foldNormScale", "foldNormShift", "foldPixelScale", "foldPixelShift", "gemm", "layerNorm", "normalizeChannels", "poolTokens", "positionTable", "scaleChannels", "scaleRows", "sliceRows", "sliceTokens", "token", "tokenNorm", "tokenTable"]);
 });
 
 const wrong: readonly (readonly [title: string, pass: Pass, spec: ViTSpec])[] = [
   ["an activation of another kind", mutant((node, emit) => (node.op === "gemm" && node.attrs.activation === "gelu" ? emit("gemm", { ...node.attrs, activation: "gelu_tanh" }, node.inputs, node.name) : undefined)), smallSpec()],
   ["a residual that adds the branch's own input", mutant((node, emit) => (node.op === "gemm" && node.attrs.residual && node.name.endsWith("attn.proj") ? emit("gemm", node.attrs, node.inputs.with(-1, node.inputs[0]!), node.name) : undefined)), smallSpec()],
   ["an attention with another scale", mutant((node, emit) => (node.op === "attention" ? emit("attention", { ...node.attrs, scale: node.attrs.scale * (1 + 1e-6) }, node.inputs, node.name) : undefined)), smallSpec()],
-  ["a norm with another eps", mutant((node, emit) => (node.op === "layerNorm" ? emit("layerNorm", { eps: node.attrs.eps * 1.001 }, node.inputs, node.name) : undefined)), smallSpec()],
-  ["a norm of the wrong token", mutant((node, emit) => (node.op === "tokenNorm" ? emit("tokenNorm", { ...node.attrs, index: 1 }, node.inputs, node.name) : undefined)), smallSpec()],
+  ["a norm with another eps", mutant((node, emit) => (node.op === "layerNorm" ? emit("layerNorm", { eps: node.attrs.eps * 2 }, node.inputs, node.name) : undefined)), smallSpec({ pool: "avg" })],
+  ["a product that normalises with another eps", mutant((node, emit) => (node.op === "gemm" && node.attrs.norm ? emit("gemm", { ...node.attrs, norm: { eps: node.attrs.norm.eps * 1.001 } }, node.inputs, node.name) : undefined)), smallSpec()],
+  ["a norm of the wrong token", mutant((node, emit) => (node.op === "tokenNorm" ? emit("tokenNorm", { ...node.attrs, index: 1 }, node.inputs, node.name) : undefined)), smallSpec({ classes: 0, outputs: ["blocks.1"] })],
+  ["a folded norm whose weights are not centred", mutant((node, emit) => (node.op === "foldNormScale" ? emit("foldNormScale", { centre: false }, node.inputs, node.name) : undefined)), smallSpec()],
+  ["a folded norm without its shift", mutant((node, emit) => (node.op === "gemm" && node.attrs.norm ? emit("gemm", { ...node.attrs, bias: false }, node.inputs.toSpliced(2, 1), node.name) : undefined)), smallSpec()],
+  ["a scale on the rows of the keys and values too", mutant((node, emit) => (node.op === "scaleRows" ? emit("scaleRows", { ...node.attrs, end: node.inputs[0]!.shape[0]! }, node.inputs, node.name) : undefined)), smallSpec()],
+  ["a scale on the rows of the keys and not of the queries' bias", mutant((node, emit) => (node.op === "scaleRows" && node.inputs[0]!.shape.length === 1 ? emit("scaleRows", { ...node.attrs, start: node.attrs.start + 1 }, node.inputs, node.name) : undefined)), smallSpec()],
+  ["values of the rows that make keys", mutant((node, emit) => (node.op === "sliceRows" && node.attrs.start > 0 ? emit("sliceRows", { start: 0, end: node.attrs.end - node.attrs.start }, node.inputs, node.name) : undefined)), smallSpec()],
+  ["a tail of the wrong token", mutant((node, emit) => (node.op === "token" ? emit("token", { index: 1 }, node.inputs, node.name) : undefined)), smallSpec()],
+  ["a tail whose heads read each other's tokens", mutant((node, emit) => (node.op === "token" ? emit("token", { index: 1 - node.attrs.index }, node.inputs, node.name) : undefined)), smallSpec({ tokens: { distillation: true }, outputs: ["logits_cls"] })],
+  ["a tail of tokens one further", mutant((node, emit) => (node.op === "sliceTokens" ? emit("sliceTokens", { start: node.attrs.start + 1, end: node.attrs.end + 1 }, node.inputs, node.name) : undefined)), smallSpec({ tokens: { distillation: true } })],
+  ["factors of channels left out", mutant((node) => (node.op === "scaleChannels" ? node.inputs[0] : undefined)), smallSpec({ layerScale: 0.1 })],
+  ["pixels that are shifted and not scaled", mutant((node) => (node.op === "foldPixelScale" ? node.inputs[0] : undefined)), smallSpec({ preprocess: { normalize: "inside" } })],
+  ["a shift by a mean that is not divided", mutant((node, emit) => (node.op === "foldPixelShift" ? emit("foldPixelShift", { ...node.attrs, std: node.attrs.std.map(() => 1) }, node.inputs, node.name) : undefined)), smallSpec({ preprocess: { normalize: "inside" } })],
   ["pooling that takes the class token along", mutant((node, emit) => (node.op === "poolTokens" ? emit("poolTokens", { ...node.attrs, start: 0 }, node.inputs, node.name) : undefined)), smallSpec({ pool: "avg" })],
   ["a bias left out", mutant((node, emit) => (node.op === "gemm" && node.attrs.bias && !node.attrs.residual ? emit("gemm", { ...node.attrs, bias: false }, node.inputs.slice(0, 2), node.name) : undefined)), smallSpec()],
-  ["positions left out", mutant((node, emit) => (node.op === "embed" ? emit("embed", { ...node.attrs, position: "none" }, node.inputs.slice(0, -1), node.name) : undefined)), smallSpec()],
+  ["positions left out", mutant((node, emit) => (node.op === "embed" ? emit("embed", { ...node.attrs, position: "none" }, node.inputs.slice(0, -1), node.name) : undefined)), smallSpec({ patchNorm: true })],
+  ["a table without positions", mutant((node, emit) => (node.op === "tokenTable" ? emit("tokenTable", { ...node.attrs, positions: "none" }, node.inputs.toSpliced(node.attrs.prefix, 1), node.name) : undefined)), smallSpec()],
+  ["a table shifted by one token", mutant((node, emit) => (node.op === "gemm" && node.attrs.table ? emit("gemm", node.attrs, node.inputs.with(-1, shifted(node.inputs.at(-1)!, emit)), node.name) : undefined)), smallSpec()],
 ];
 
 type Emit = Parameters<Parameters<typeof rewrite>[1]>[1]["emit"];
+
+/** A table of tokens with the first at the end. */
+function shifted(table: Value, emit: Emit): Value {
+  const part = (start: number, end: number): Value => emit("sliceTokens", { start, end }, [table], "shifted");
+  return emit("concat", { axis: 1 }, [part(1, table.shape[1]!), part(0, 1)], "shifted");
+}
 
 /** A pass that does what it should not. */
 function mutant(visit: (node: Graph["nodes"][number], emit: Emit) => Value | undefined): Pass {

@@ -1,10 +1,11 @@
 /** The passes around tokens, pooling and heads on small graphs: what they make of them, and what they leave alone. */
 import * as assert from "uvu/assert";
 import type { GraphBuilder, Graph, Value } from "../../compiler/ir/graph.js";
-import { fuseEmbed, fuseMean, fusePool, lowerSums, narrowNorm } from "../../compiler/passes/fuse-tokens.js";
+import { foldEmbed, fuseEmbed } from "../../compiler/passes/fuse-embed.js";
+import { fuseMean, fusePool, lowerSums } from "../../compiler/passes/fuse-tokens.js";
 import { runPasses } from "../../compiler/passes/index.js";
 import { distance, passTolerance } from "../tools/distance.js";
-import { expectDeclined, expectRewrite, graph } from "../tools/rewrites.js";
+import { expectDeclined, expectRewrite, graph, product } from "../tools/rewrites.js";
 import { suite } from "../tools/suite.js";
 
 const test = suite("passes around tokens");
@@ -67,39 +68,59 @@ test("fuse-embed declines a concatenation of other things, and a sum that is no 
   expectDeclined(fuseEmbed, graph((b) => ({ y: b.node("concat", { axis: 1 }, [b.input("a", [2, 1, 3]), b.input("b", [2, 4, 3])], "concat") })));
   expectDeclined(fuseEmbed, graph((b) => ({ y: b.node("add", {}, [b.input("a", [2, 4, 3]), b.parameter("bias", [1, 1, 3])], "add") })));
   expectDeclined(fuseEmbed, graph((b) => ({ y: b.node("add", {}, [b.input("a", [2, 4, 3]), b.input("b", [2, 4, 3])], "add") })));
+  // With one image a residual looks like a table, but for what it is made of.
+  expectDeclined(fuseEmbed, graph((b) => ({ y: b.node("add", {}, [b.input("a", [1, 4, 3]), b.input("b", [1, 4, 3])], "add") })));
+  expectDeclined(fuseEmbed, graph((b) => ({ y: b.node("concat", { axis: 1 }, [b.node("expand", { batch: 2 }, [b.input("a", [1, 1, 3])], "a"), b.input("b", [2, 4, 3])], "concat") })));
 });
 
-/** The norm of all tokens, and one or two of them picked. */
-function picked(indices: readonly number[], more: "norm" | "reduce" | "none" = "none"): Graph {
+/** A product of an image's windows, and tokens and positions around it. */
+function patched(position: "all" | "patches" | "none", { prefix = 1, bias = true, activation = "none", tapped = false }: { prefix?: number; bias?: boolean; activation?: "none" | "relu"; tapped?: boolean } = {}): Graph {
   return graph((b) => {
-    const norm = b.node("layerNorm", { eps: 1e-6 }, [b.input("x", [2, 4, 3]), b.parameter("norm.weight", [3]), b.parameter("norm.bias", [3])], "norm");
-    const tokens = Object.fromEntries(indices.map((index) => [`token${index}`, b.node("token", { index }, [norm], `pick${index}`)]));
-    if (more === "none") return tokens;
-    return { ...tokens, more: more === "norm" ? norm : b.node("reduce", { kind: "avg" }, [norm], "pool") };
+    const weights = [b.parameter("proj.weight", [3, 1, 2, 2]), ...(bias ? [b.parameter("proj.bias", [3])] : [])];
+    const patches = b.node("gemm", { source: { kind: "image", stride: [2, 2], padding: [0, 0] }, bias, activation, residual: false }, [b.input("x", [2, 1, 4, 4]), ...weights], "proj");
+    const tokens = Array.from({ length: prefix }, (_, i) => b.parameter(`token${i}`, [1, 1, 3]));
+    const table = position === "none" ? [] : [b.parameter("pos_embed", [1, position === "all" ? prefix + 4 : 4, 3])];
+    return { y: b.node("embed", { prefix, position }, [patches, ...tokens, ...table], "embed"), ...(tapped && { patches }) };
   });
 }
 
-test("narrow-norm normalises only the tokens that are read", () => {
-  expectRewrite(
-    narrowNorm,
-    picked([0, 1]),
-    `input %x : [2, 4, 3]
-     %0 = layerNorm(%x, $norm.weight, $norm.bias) {eps: 0.000001} : [2, 4, 3]  // norm
-     %1 = token(%0) {index: 0} : [2, 3]  // pick0
-     %2 = token(%0) {index: 1} : [2, 3]  // pick1
-     output token0 = %1 : [2, 3]
-     output token1 = %2 : [2, 3]`,
-    `input %x : [2, 4, 3]
-     %0 = tokenNorm(%x, $norm.weight, $norm.bias) {index: 0, eps: 0.000001} : [2, 3]  // norm
-     %1 = tokenNorm(%x, $norm.weight, $norm.bias) {index: 1, eps: 0.000001} : [2, 3]  // norm
-     output token0 = %0 : [2, 3]
-     output token1 = %1 : [2, 3]`,
+test("fold-embed puts prefix tokens, positions and bias into a table behind the product", () => {
+  const events = expectRewrite(
+    foldEmbed,
+    patched("all"),
+    `input %x : [2, 1, 4, 4]
+     %0 = gemm(%x, $proj.weight, $proj.bias) {source: {kind:image,stride:[2,2],padding:[0,0]}, bias: true, activation: none, residual: false} : [2, 4, 3]  // proj
+     %1 = embed(%0, $token0, $pos_embed) {prefix: 1, position: all} : [2, 5, 3]  // embed
+     output y = %1 : [2, 5, 3]`,
+    `input %x : [2, 1, 4, 4]
+     %0 = tokenTable($token0, $pos_embed, $proj.bias) {prefix: 1, patches: 4, positions: all, bias: true} : [1, 5, 3]  // embed.table
+     %1 = gemm(%x, $proj.weight, %0) {source: {kind:image,stride:[2,2],padding:[0,0],prefix:1}, bias: false, activation: none, residual: false, table: true} : [2, 5, 3]  // proj
+     output y = %1 : [2, 5, 3]`,
   );
+  assert.is(events[0]!.reason, "a table behind proj: 1 prefix tokens, positions, bias");
 });
 
-test("narrow-norm declines when all tokens are returned or read", () => {
-  for (const more of ["norm", "reduce"] as const) expectDeclined(narrowNorm, picked([0], more), "all tokens of norm are returned or read");
-  expectDeclined(narrowNorm, graph((b) => ({ y: b.node("token", { index: 0 }, [b.input("x", [2, 4, 3])], "pick") })), "its input is not a norm");
+test("fold-embed takes any of the three, whichever tokens the positions cover", () => {
+  for (const position of ["all", "patches", "none"] as const)
+    for (const prefix of [0, 1, 2])
+      for (const bias of [true, false]) {
+        if (prefix === 0 && position !== "all") continue;
+        const input = patched(position, { prefix, bias });
+        const { graph: output } = runPasses(input, [foldEmbed]);
+        assert.equal(output.nodes.map((node) => node.op), ["tokenTable", "gemm"]);
+        assert.ok(distance(input, output) <= passTolerance, `${position}, ${prefix} tokens, bias ${bias}`);
+      }
+});
+
+test("fold-embed declines patches that are something else, or that end in something", () => {
+  expectDeclined(foldEmbed, graph((b) => ({ y: b.node("embed", { prefix: 0, position: "all" }, [b.input("x", [2, 4, 3]), b.parameter("pos_embed", [1, 4, 3])], "embed") })), "its patches are not a matrix product");
+  expectDeclined(foldEmbed, patched("all", { tapped: true }), "the result of proj is also read elsewhere");
+  expectDeclined(foldEmbed, patched("all", { activation: "relu" }), "proj already ends in relu");
+  expectDeclined(foldEmbed, graph((b) => ({ y: b.node("embed", { prefix: 0, position: "all" }, [b.node("gemm", product, [b.input("x", [2, 4, 3]), b.parameter("w", [3, 3])], "proj"), b.parameter("pos_embed", [1, 4, 3])], "embed") })), "proj is no product of windows");
+  expectDeclined(foldEmbed, graph((b) => {
+    const patches = b.node("gemm", { ...product, source: { kind: "image", stride: [2, 2], padding: [0, 0] } }, [b.input("x", [1, 1, 4, 4]), b.parameter("w", [3, 1, 2, 2])], "proj");
+    return { y: b.node("embed", { prefix: 0, position: "all" }, [patches, b.input("positions", [1, 4, 3])], "embed") };
+  }), "what it adds is not made of parameters alone");
 });
 
 /** Pooling over a part of the tokens. */

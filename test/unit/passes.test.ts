@@ -170,7 +170,11 @@ test("fuse-activation declines when the product is read elsewhere, or already en
   expectDeclined(fuseActivation, activated({ activation: "relu", residual: false }, false), "fc1 already ends in relu");
   expectDeclined(fuseActivation, activated({ activation: "none", residual: true }, false), "fc1 already ends in a residual");
   expectDeclined(fuseActivation, graph((b) => ({ y: b.node("activation", { kind: "gelu" }, [b.input("x", [2, 3])], "act") })), "its input is not a matrix product");
+  expectDeclined(fuseActivation, graph((b) => ({ y: b.node("activation", { kind: "gelu" }, [tabled(b)], "act") })), "proj already ends in a table");
 });
+
+/** A product that ends in a table. */
+const tabled = (b: GraphBuilder): Value => b.node("gemm", { ...product, source: { kind: "image", stride: [2, 2], padding: [0, 0] }, table: true }, [b.input("image", [1, 1, 4, 4]), b.parameter("w", [3, 1, 2, 2]), b.parameter("table", [1, 4, 3])], "proj");
 
 test("fuse-residual adds the stream behind a product, after its activation", () => {
   expectRewrite(
@@ -201,6 +205,7 @@ test("fuse-residual declines a sum that its product cannot take", () => {
     return { y: b.node("add", {}, [branch, branch], "add") };
   }), "the result of proj is also read elsewhere");
   expectDeclined(fuseResidual, graph((b) => ({ y: b.node("add", {}, [b.input("x", [2, 3]), b.input("z", [2, 3])], "add") })), "what is added is not a matrix product");
+  expectDeclined(fuseResidual, graph((b) => ({ y: b.node("add", {}, [b.input("x", [1, 4, 3]), tabled(b)], "add") })), "proj already ends in a table");
   // A sum that repeats its second operand is no residual.
   expectDeclined(fuseResidual, graph((b) => ({ y: b.node("add", {}, [b.input("x", [2, 3]), gemm(b, b.input("z", [1, 3]))], "add") })));
 });

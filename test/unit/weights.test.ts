@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { PackedTensor, WeightRecipe, WeightStep } from "../../runtime/plan.js";
+import type { Packed } from "../../runtime/recipe.js";
 import { checkTensors, fromBytes, loadWeights, readHeader, toSource, type LoadOptions, type WeightsInput, type WeightsProgress, type WeightsSource } from "../../runtime/weights.js";
 import { count, f32, f64, makeFile, refusal, rejection, words, type MadeTensor } from "./weight-files.js";
 
@@ -217,7 +218,7 @@ test("reads neighbours together, large tensors alone, nothing twice, and holds a
   };
   const recipe = recipeOf(...names.toReversed().map((name) => plain(name, [lengthOf(name) / 4])));
   const order: string[] = [];
-  const upload = async (_: number, offset: number, data: Float32Array): Promise<void> => {
+  const upload = async (_: number, offset: number, data: Packed): Promise<void> => {
     // A slow start gives the reads time to run ahead as far as they may.
     if (order.length === 0) await new Promise((wake) => setTimeout(wake, 100));
     uploaded += data.byteLength;

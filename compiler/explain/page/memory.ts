@@ -89,7 +89,7 @@ function sameMemory({ first, count, repeats }: StageReport, { arenas }: ProfileR
 }
 
 function valueOf(value: LifetimeReport, arena: ArenaReport, height: number, columns: Columns, { dispatches, stages }: ProfileReport): Markup | undefined {
-  const { label, kind, from, to, offset, inPlace, outputs } = value;
+  const { label, kind, from, to, offset, inPlace, scratch, outputs } = value;
   const last = Math.min(to, dispatches.length - 1);
   if (columns.isHidden(from) && columns.isHidden(last)) return undefined;
   const [start, end] = [columns.span(from), columns.span(last)];
@@ -99,10 +99,10 @@ function valueOf(value: LifetimeReport, arena: ArenaReport, height: number, colu
   const scale = height / arena.bytes;
   const [y, tall] = [offset * scale, Math.max(4, value.bytes * scale)];
   const wide = right - x - 2;
-  const text = fit(`${inPlace ? "+ " : ""}${shortName(label)}`, wide - 8);
+  const text = fit(`${inPlace ? "+ " : ""}${shortName(label)}${scratch ? " (scratch)" : ""}`, wide - 8);
   const shown = tall >= 16 && wide >= 24;
   const until = outputs.length > 0 ? `the end, as output ${outputs.join(", ")}` : dispatches[last]!.label;
-  const title = `${label} [${value.shape.join(", ")}], ${bytes(value.bytes)} at byte ${offset} of ${arena.name}${inPlace ? ", updated in place" : ""}: from ${dispatches[from]!.label} to ${until}`;
+  const title = `${label} [${value.shape.join(", ")}], ${bytes(value.bytes)} at byte ${offset} of ${arena.name}${inPlace ? ", updated in place" : ""}${scratch ? ", scratch memory" : ""}: from ${dispatches[from]!.label} to ${until}`;
   return markup`<g class="value k-${kind}" data-dispatch="${representative(from, stages)}"><title>${title}</title><rect x="${(x + 1).toFixed(1)}" y="${y.toFixed(1)}" width="${wide.toFixed(1)}" height="${tall.toFixed(1)}" rx="3"/>${shown && markup`<text x="${(x + 6).toFixed(1)}" y="${(y + Math.min(tall / 2 + 4, 16)).toFixed(1)}">${text}</text>`}</g>`;
 }
 
@@ -123,7 +123,7 @@ function valueTable({ arenas, dispatches, stages }: ProfileReport): Markup {
   const rows = arenas.flatMap((arena) => arena.values.map((value) => ({ arena, value }))).filter(({ value }) => representative(value.from, stages) === value.from);
   const end = (to: number) => dispatches[to]?.label ?? "the end";
   return markup`<details><summary>The same as a table (the first of equal blocks)</summary><div class="scroll" tabindex="0" role="region" aria-label="Table of values in memory"><table><caption>Values in activation memory</caption><thead><tr><th scope="col">Value</th><th scope="col">Arena</th><th scope="col" class="number">Offset</th><th scope="col" class="number">Size</th><th scope="col">Until</th></tr></thead>
-<tbody>${rows.map(({ arena, value }) => markup`<tr><th scope="row">${value.label}</th><td>${arena.name}</td><td class="number">${value.offset}</td><td class="number">${bytes(value.bytes)}</td><td>${end(value.to)}</td></tr>`)}</tbody></table></div></details>`;
+<tbody>${rows.map(({ arena, value }) => markup`<tr><th scope="row">${value.label}${value.scratch && " (scratch)"}</th><td>${arena.name}</td><td class="number">${value.offset}</td><td class="number">${bytes(value.bytes)}</td><td>${end(value.to)}</td></tr>`)}</tbody></table></div></details>`;
 }
 
 const shortName = (label: string): string => label.replace(/^blocks\.\d+\./, "").replace(/^patch_embed\./, "");

@@ -35,26 +35,30 @@ export function shares({ byKind, flops: allFlops, bytes: allBytes }: ProfileRepo
 export function dispatchTable(report: Report): Markup {
   const profile = report.profiles[0]!;
   const rows = rowsOf(profile);
+  const ways = new Map(report.routines.map(({ id, choices }) => [id, choices.length]));
   const most = { flops: Math.max(...rows.map((row) => row.flops)), bytes: Math.max(...rows.map((row) => row.bytes)) };
   return markup`<label class="search">Filter <input type="search" id="filter" placeholder="attn, norm, gemm …" autocomplete="off"></label>
 <div class="scroll" tabindex="0" role="region" aria-label="Table of dispatches"><table class="dispatches"><caption>Batch ${profile.batch}. A row stands for the equal blocks that it names; costs are the sums over them.</caption>
-<thead><tr><th scope="col">Dispatch</th><th scope="col" class="wide">Kernel</th><th scope="col" class="wide">Workgroups</th><th scope="col">FLOPs</th><th scope="col">Bytes</th><th scope="col" class="number">FLOP/byte</th></tr></thead>
-<tbody>${rows.map(({ dispatch: { index, kind, kernel, workgroups, intensity }, label, repeats, flops, bytes: moved }) => markup`<tr class="k-${kind}" data-dispatch="${index}" data-kind="${kind}"><th scope="row"><i></i>${label}${repeats > 1 && markup` <span class="times">× ${count(repeats)}</span>`}</th><td class="wide"><a href="#kernel-${kernel}">${kernel}</a></td><td class="wide number">${workgroups.join(" × ")}</td>${barCell(flops, most.flops, short(flops))}${barCell(moved, most.bytes, bytes(moved))}<td class="number">${intensity.toPrecision(intensity >= 10 ? 3 : 2)}</td></tr>`)}</tbody>
-<tfoot><tr><th scope="row">${plural(profile.dispatches.length, "dispatch")}</th><td class="wide">${plural(new Set(rows.map(({ dispatch }) => dispatch.kernel)).size, "kernel")}</td><td class="wide"></td><td class="measure"><span>${short(profile.flops)}</span></td><td class="measure"><span>${bytes(profile.bytes)}</span></td><td class="number">${(profile.flops / profile.bytes).toFixed(0)}</td></tr></tfoot></table></div>`;
+<thead><tr><th scope="col">Dispatch</th><th scope="col" class="wide">Routine</th><th scope="col" class="wide">Ways</th><th scope="col">FLOPs</th><th scope="col">Bytes</th><th scope="col" class="number">FLOP/byte</th></tr></thead>
+<tbody>${rows.map(({ dispatch: { index, kind, routine, intensity }, label, repeats, flops, bytes: moved }) => markup`<tr class="k-${kind}" data-dispatch="${index}" data-kind="${kind}"><th scope="row"><i></i>${label}${repeats > 1 && markup` <span class="times">× ${count(repeats)}</span>`}</th><td class="wide"><a href="#routine-${routine}">${routine}</a></td><td class="wide number">${ways.get(routine)!}</td>${barCell(flops, most.flops, short(flops))}${barCell(moved, most.bytes, bytes(moved))}<td class="number">${intensity.toPrecision(intensity >= 10 ? 3 : 2)}</td></tr>`)}</tbody>
+<tfoot><tr><th scope="row">${plural(profile.dispatches.length, "dispatch")}</th><td class="wide">${plural(new Set(rows.map(({ dispatch }) => dispatch.routine)).size, "routine")}</td><td class="wide"></td><td class="measure"><span>${short(profile.flops)}</span></td><td class="measure"><span>${bytes(profile.bytes)}</span></td><td class="number">${(profile.flops / profile.bytes).toFixed(0)}</td></tr></tfoot></table></div>`;
 }
 
 const barCell = (value: number, most: number, text: string): Markup => markup`<td class="measure"><i style="width:calc((100% - 14px) * ${(value / most).toFixed(4)})"></i><span>${text}</span></td>`;
 
 /** Costs for each compiled batch size. */
-export function batchTable({ profiles }: Report): Markup {
+export function batchTable({ profiles, targets }: Report): Markup {
   const activations = ({ arenas }: ProfileReport) => arenas.reduce((sum, arena) => sum + arena.bytes, 0);
-  return markup`<div class="scroll" tabindex="0" role="region" aria-label="Table of batch sizes"><table><caption>Compiled batch sizes</caption><thead><tr><th scope="col" class="number">Batch</th><th scope="col" class="number">Dispatches</th><th scope="col" class="number">Work</th><th scope="col" class="number">Moved</th><th scope="col" class="number">FLOP/byte</th><th scope="col" class="number">Activations</th></tr></thead>
-<tbody>${profiles.map((profile) => markup`<tr><th scope="row" class="number">${profile.batch}</th><td class="number">${profile.dispatches.length}</td><td class="number">${flops(profile.flops)}</td><td class="number">${bytes(profile.bytes)}</td><td class="number">${(profile.flops / profile.bytes).toFixed(0)}</td><td class="number">${bytes(activations(profile))}</td></tr>`)}</tbody></table></div>`;
+  return markup`<div class="scroll" tabindex="0" role="region" aria-label="Table of batch sizes"><table><caption>Compiled batch sizes</caption><thead><tr><th scope="col" class="number">Batch</th><th scope="col" class="number">Dispatches</th><th scope="col" class="number">Work</th><th scope="col" class="number">Moved</th><th scope="col" class="number">FLOP/byte</th><th scope="col" class="number">Activations</th>${targets.map((target) => markup`<th scope="col" class="number">Expected on ${target}</th>`)}</tr></thead>
+<tbody>${profiles.map((profile) => markup`<tr><th scope="row" class="number">${profile.batch}</th><td class="number">${profile.dispatches.length}</td><td class="number">${flops(profile.flops)}</td><td class="number">${bytes(profile.bytes)}</td><td class="number">${(profile.flops / profile.bytes).toFixed(0)}</td><td class="number">${bytes(activations(profile))}</td>${targets.map((target) => markup`<td class="number">${expectedText(profile.expected[target]!)}</td>`)}</tr>`)}</tbody></table></div>`;
 }
+
+/** Microseconds that a cost model expects. */
+const expectedText = (microseconds: number): string => (microseconds >= 1000 ? `${(microseconds / 1000).toPrecision(3)} ms` : `${microseconds.toPrecision(3)} µs`);
 
 /** Every kernel with its text. */
 export function kernelList({ kernels }: Report): Markup {
-  return markup`${kernels.map(({ id, kind, dispatches, workgroupSize, bindings, code }) => markup`<details class="kernel k-${kind}" id="kernel-${id}"><summary><i></i><code>${id}</code><span>${plural(dispatches, "dispatch")} · ${workgroupSize.join(" × ")} invocations</span></summary>
+  return markup`${kernels.map(({ id, kind, takenOn, workgroupSize, bindings, code }) => markup`<details class="kernel k-${kind}" id="kernel-${id}"><summary><i></i><code>${id}</code><span>${takenOn.length > 0 ? takenOn.join(", ") : "to be tried by vitc tune"} · ${workgroupSize.join(" × ")} invocations</span></summary>
 <p>${bindings.map(({ name, access }, i) => markup`<span class="binding"><b>${i}</b> <code>${name}</code> ${access === "read" ? "read" : "read and written"}</span> `)}<button type="button" class="copy">Copy</button></p><pre tabindex="0"><code>${code}</code></pre></details>`)}`;
 }
 

@@ -1,4 +1,4 @@
-import { demand, elements, zeros, type Primitive } from "./op.js";
+import { demand, elements, map, zeros, type Primitive } from "./op.js";
 
 /**
  * 2-D convolution, cross-correlation as PyTorch's conv2d: x [batch, in, height, width], weight [out, in, kernelHeight, kernelWidth],
@@ -69,6 +69,22 @@ export const batchNorm: Primitive<{ readonly eps: number }> = {
       each((i) => (out.data[i] = (x!.data[i]! - m) * rstd * gamma!.data[c]! + beta!.data[c]!));
     }
     return out;
+  },
+};
+
+/** (x - mean) / std of an image x [batch, channels, height, width], with one number of each a channel: what timm does to pixels from 0 to 1. */
+export const normalizeChannels: Primitive<{ readonly mean: readonly number[]; readonly std: readonly number[] }> = {
+  infer([x], { mean, std }) {
+    demand(x?.length === 4 && mean.length === x[1] && std.length === x[1], () => `normalizeChannels: x ${x} with ${mean.length} means, ${std.length} deviations`);
+    return x;
+  },
+  flops: ([x]) => 2 * elements(x!),
+  evaluate([x], { mean, std }) {
+    const plane = elements(x!.shape.slice(2));
+    return map(x!, (value, i) => {
+      const channel = Math.floor(i / plane) % mean.length;
+      return (value - mean[channel]!) / std[channel]!;
+    });
   },
 };
 

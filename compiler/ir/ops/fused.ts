@@ -1,72 +1,108 @@
 import type { Value } from "../graph.js";
 import { conv2d, mapToTokens, tokensToMap } from "./conv.js";
 import { linear } from "./linear.js";
-import { demand, elements, f32Bytes, last, sameShape, type Fused, type Shape } from "./op.js";
+import { demand, elements, last, sameShape, type Fused, type Shape } from "./op.js";
 import { add, expand, type ActivationKind } from "./pointwise.js";
 import { layerNorm, reduce } from "./rows.js";
-import { concat, sliceTokens, token } from "./tokens.js";
+import { concat, padTokens, sliceTokens, token } from "./tokens.js";
 
 /** Where the rows of a matrix product come from. */
 export type GemmSource =
   /** The rows of x [..., in]. */
   | { readonly kind: "rows" }
   /** Windows of an image x [batch, channels, height, width]: a convolution. */
-  | { readonly kind: "image"; readonly stride: readonly [number, number]; readonly padding: readonly [number, number] }
+  | ({ readonly kind: "image" } & Windows)
   /** Windows of a map stored as tokens x [batch, height * width, channels]: a convolution. */
-  | { readonly kind: "map"; readonly height: number; readonly width: number; readonly stride: readonly [number, number]; readonly padding: readonly [number, number] };
+  | ({ readonly kind: "map"; readonly height: number; readonly width: number } & Windows);
+
+interface Windows {
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number];
+  /** Rows of zeros in front of each image's windows, where a table puts the prefix tokens. Default: none. */
+  readonly prefix?: number;
+}
 
 export interface GemmAttrs {
   readonly source: GemmSource;
   readonly bias: boolean;
   readonly activation: ActivationKind | "none";
   readonly residual: boolean;
+  /**
+   * Rows are divided by sqrt(variance + eps) over the last axis first. Their mean stays: where the weight's sum over `in` is zero for every
+   * output (`foldNormScale` makes it so) it drops out of the product, which is then that of normalised rows. Sources of rows only.
+   */
+  readonly norm?: { readonly eps: number };
+  /** A table [1, tokens, out] is added to every image's rows, last. Not together with a residual. */
+  readonly table?: true;
 }
 
 /** The output of a convolution source, as tokens [batch, positions, out]; of rows, [..., out]. */
 function gemmShape(x: Shape, w: Shape, source: GemmSource): Shape {
   if (source.kind === "rows") return linear.infer([x, w], {});
   const map = source.kind === "image" ? x : tokensToMap.infer([x], source);
-  return mapToTokens.infer([conv2d.infer([map, w], source)], {});
+  return padTokens.infer([mapToTokens.infer([conv2d.infer([map, w], source)], {})], { start: source.prefix ?? 0 });
 }
 
-/** A matrix product or convolution with what follows it: activation(x W + bias) + residual. Inputs: x, weight, bias if any, residual if any. */
+/**
+ * A matrix product or convolution with what goes before and after it: activation(norm(x) W + bias) + residual or table.
+ * Inputs: x, weight, bias if any, residual or table if any.
+ */
 export const gemm: Fused<GemmAttrs> = {
-  infer(inputs, { source, bias, residual }) {
+  infer(inputs, { source, bias, activation, residual, norm, table }) {
     const [x, w] = inputs;
-    demand(inputs.length === 2 + Number(bias) + Number(residual), () => `gemm: ${inputs.length} inputs for bias ${bias}, residual ${residual}`);
+    const addend = residual || table === true;
+    demand(inputs.length === 2 + Number(bias) + Number(addend) && !(residual && table), () => `gemm: ${inputs.length} inputs for bias ${bias}, residual ${residual}, table ${table}`);
+    demand(!norm || source.kind === "rows", () => `gemm: a norm of ${source.kind} windows`);
+    demand(source.kind === "rows" || !source.prefix || (table === true && !bias && activation === "none"), () => "gemm: prefix rows without a table, or with something else behind the product");
     const shape = gemmShape(x!, w!, source);
     demand(!bias || (inputs[2]!.length === 1 && inputs[2]![0] === w![0]), () => `gemm: bias ${inputs[2]} for weight ${w}`);
-    demand(!residual || sameShape(inputs[inputs.length - 1]!, shape), () => `gemm: residual ${inputs[inputs.length - 1]} for output ${shape}`);
+    const added = inputs[inputs.length - 1]!;
+    demand(!addend || sameShape(added, table ? [1, ...shape.slice(1)] : shape), () => `gemm: ${table ? "table" : "residual"} ${added} for output ${shape}`);
     return shape;
   },
-  flops: ([, w], { activation, residual, bias }, output) =>
-    elements(output) * (2 * (elements(w!) / w![0]!) + Number(bias) + Number(residual) + (activation === "none" ? 0 : activation === "relu" ? 1 : 10)),
-  expand(b, inputs, { source, bias, activation, residual }, name) {
+  flops: ([x, w], { activation, residual, bias, norm, table }, output) =>
+    elements(output) * (2 * (elements(w!) / w![0]!) + Number(bias) + Number(residual || table === true) + Number(norm !== undefined) + (activation === "none" ? 0 : activation === "relu" ? 1 : 10)) + (norm ? 5 * elements(x!) : 0),
+  expand(b, inputs, { source, bias, activation, residual, norm, table }, name) {
     const [x, w] = inputs as [Value, Value];
     const operands = bias ? [w, inputs[2]!] : [w];
     let y: Value;
-    if (source.kind === "rows") y = b.node("linear", {}, [x, ...operands], name);
+    if (source.kind === "rows") y = b.node("linear", {}, [norm ? b.node("unitVariance", norm, [x], name) : x, ...operands], name);
     else {
       const map = source.kind === "image" ? x : b.node("tokensToMap", { height: source.height, width: source.width }, [x], name);
       y = b.node("mapToTokens", {}, [b.node("conv2d", { stride: source.stride, padding: source.padding }, [map, ...operands], name)], name);
+      if (source.prefix) y = b.node("padTokens", { start: source.prefix }, [y], name);
     }
     if (activation !== "none") y = b.node("activation", { kind: activation }, [y], name);
-    return residual ? b.node("add", {}, [inputs[inputs.length - 1]!, y], name) : y;
+    const added = inputs[inputs.length - 1]!;
+    if (table) return b.node("add", {}, [y, added], name);
+    return residual ? b.node("add", {}, [added, y], name) : y;
   },
 };
 
-/** Multi-head self-attention on a packed projection [batch, tokens, 3 * heads * headDim] -> [batch, tokens, heads * headDim]. */
+/**
+ * Multi-head self-attention: softmax(scale q kᵀ) v, heads side by side. One input: a packed projection [batch, tokens, 3 * heads * headDim].
+ * Two: the queries [batch, queries, heads * headDim], or one an image [batch, heads * headDim], and keys and values packed
+ * [batch, tokens, 2 * heads * headDim]. The output has the shape of the queries.
+ */
 export const attention: Fused<{ readonly heads: number; readonly scale: number }> = {
-  infer([qkv], { heads }) {
-    demand(qkv?.length === 3 && qkv[2]! % (3 * heads) === 0, () => `attention: ${qkv} with ${heads} heads`);
-    return [qkv[0]!, qkv[1]!, qkv[2]! / 3];
+  infer(inputs, { heads }) {
+    const [first, kv] = inputs;
+    const width = kv ? last(kv) / 2 : last(first!) / 3;
+    const paired = kv ? kv.length === 3 && kv[0] === first![0] && last(first!) === width && (first!.length === 2 || first!.length === 3) : first?.length === 3;
+    demand(paired && width % heads === 0 && inputs.length <= 2, () => `attention: ${inputs.join(" and ")} with ${heads} heads`);
+    return [...first!.slice(0, -1), width];
   },
-  // Scores and weighted sum 2 x 2 n² w, the scale n², the softmax 5 n², over all heads.
-  flops: ([qkv], { heads }) => qkv![0]! * qkv![1]! ** 2 * (4 * (last(qkv!) / 3) + 6 * heads),
-  expand(b, [qkv], { heads, scale }, name) {
-    const [q, k, v] = ([0, 1, 2] as const).map((part) => b.node("splitHeads", { heads, part }, [qkv!], name)) as [Value, Value, Value];
-    const scores = b.node("matmul", { transposeB: true }, [b.node("scale", { factor: scale }, [q], name), k], name);
-    return b.node("mergeHeads", {}, [b.node("matmul", { transposeB: false }, [b.node("softmax", {}, [scores], name), v], name)], name);
+  // For each query and key 2 headDim for the score and 2 for the weighted sum, the scale, and 5 for the softmax, over all heads.
+  flops: ([first, kv], { heads }, output) => (elements(output) / last(output)) * (kv ?? first!)[1]! * (4 * last(output) + 6 * heads),
+  expand(b, inputs, { heads, scale }, name) {
+    const [given, kv] = inputs as [Value, Value?];
+    const single = given.shape.length === 2;
+    const first = single ? b.node("asTokens", {}, [given], name) : given;
+    const head = (value: Value, part: number, parts: number) => b.node("splitHeads", { heads, part, ...(parts !== 3 && { parts }) }, [value], name);
+    const [q, k, v] = kv ? [head(first, 0, 1), head(kv, 0, 2), head(kv, 1, 2)] : ([0, 1, 2].map((part) => head(first, part, 3)) as [Value, Value, Value]);
+    const scores = b.node("matmul", { transposeB: true }, [scale === 1 ? q : b.node("scale", { factor: scale }, [q], name), k], name);
+    const merged = b.node("mergeHeads", {}, [b.node("matmul", { transposeB: false }, [b.node("softmax", {}, [scores], name), v], name)], name);
+    return single ? b.node("token", { index: 0 }, [merged], name) : merged;
   },
 };
 
@@ -106,7 +142,7 @@ export const tokenNorm: Fused<{ readonly index: number; readonly eps: number }> 
   infer: ([x, scale, bias], { index, eps }) => layerNorm.infer([token.infer([x!], { index }), scale!, bias!], { eps }),
   flops: (_inputs, _attrs, output) => 8 * elements(output),
   // The other tokens are not read.
-  bytes: ([, scale, bias], _attrs, output) => 2 * f32Bytes(output) + f32Bytes(scale!) + f32Bytes(bias!),
+  touched: ([, scale, bias], _attrs, output) => [elements(output), elements(scale!), elements(bias!)],
   expand: (b, [x, scale, bias], { index, eps }, name) => b.node("layerNorm", { eps }, [b.node("token", { index }, [x!], name), scale!, bias!], name),
 };
 
@@ -114,7 +150,7 @@ export const tokenNorm: Fused<{ readonly index: number; readonly eps: number }> 
 export const poolTokens: Fused<{ readonly kind: "avg" | "max"; readonly start: number }> = {
   infer: ([x], { kind, start }) => reduce.infer([sliceTokens.infer([x!], { start, end: x![1]! })], { kind }),
   flops: ([x], { start }) => x![0]! * (x![1]! - start) * x![2]!,
-  bytes: ([x], { start }, output) => f32Bytes([x![0]!, x![1]! - start, x![2]!]) + f32Bytes(output),
+  touched: ([x], { start }) => [x![0]! * (x![1]! - start) * x![2]!],
   expand: (b, [x], { kind, start }, name) => b.node("reduce", { kind }, [b.node("sliceTokens", { start, end: x!.shape[1]! }, [x!], name)], name),
 };
 

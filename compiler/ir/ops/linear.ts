@@ -47,19 +47,23 @@ export const matmul: Primitive<{ readonly transposeB: boolean }> = {
   },
 };
 
-/** Part 0, 1, 2 (q, k, v) of a packed projection [batch, tokens, 3 * heads * headDim] as heads [batch, heads, tokens, headDim]. */
-export const splitHeads: Primitive<{ readonly heads: number; readonly part: 0 | 1 | 2 }> = {
-  infer([x], { heads }) {
-    demand(x?.length === 3 && x[2]! % (3 * heads) === 0, () => `splitHeads: ${x} into 3 x ${heads} heads`);
-    return [x[0]!, heads, x[1]!, x[2]! / (3 * heads)];
+/**
+ * One of the `parts` (default 3: q, k, v) of a packed projection [batch, tokens, parts * heads * headDim], as heads
+ * [batch, heads, tokens, headDim].
+ */
+export const splitHeads: Primitive<{ readonly heads: number; readonly part: number; readonly parts?: number }> = {
+  infer([x], { heads, part, parts = 3 }) {
+    demand(x?.length === 3 && x[2]! % (parts * heads) === 0 && part < parts, () => `splitHeads: part ${part} of ${x} into ${parts} x ${heads} heads`);
+    return [x[0]!, heads, x[1]!, x[2]! / (parts * heads)];
   },
   evaluate([x], attrs) {
     const out = zeros(splitHeads.infer([x!.shape], attrs));
     const [batch, heads, tokens, width] = out.shape as [number, number, number, number];
+    const { part, parts = 3 } = attrs;
     let at = 0;
     for (let b = 0; b < batch; b++)
       for (let h = 0; h < heads; h++)
-        for (let n = 0; n < tokens; n++) for (let c = 0; c < width; c++) out.data[at++] = x!.data[(((b * tokens + n) * 3 + attrs.part) * heads + h) * width + c]!;
+        for (let n = 0; n < tokens; n++) for (let c = 0; c < width; c++) out.data[at++] = x!.data[(((b * tokens + n) * parts + part) * heads + h) * width + c]!;
     return out;
   },
 };

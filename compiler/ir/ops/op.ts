@@ -20,8 +20,8 @@ interface OpShape<Attrs> {
   infer(inputs: readonly Shape[], attrs: Attrs): Shape;
   /** Floating point operations; a multiply-add counts two. Default: none. */
   flops?(inputs: readonly Shape[], attrs: Attrs, output: Shape): number;
-  /** Bytes that must move at least once, in f32. Default: all of the inputs and the output. */
-  bytes?(inputs: readonly Shape[], attrs: Attrs, output: Shape): number;
+  /** How many elements of each input must be read at least once. Default: all. */
+  touched?(inputs: readonly Shape[], attrs: Attrs, output: Shape): readonly number[];
 }
 
 /** An op with a meaning of its own: `evaluate` is a plain f64 loop and is the op's definition. */

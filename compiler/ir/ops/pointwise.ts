@@ -1,4 +1,4 @@
-import { demand, elements, map, sameShape, zeros, type Primitive } from "./op.js";
+import { demand, elements, last, map, sameShape, zeros, type Primitive } from "./op.js";
 
 /** Functions of one number. `gelu` is exact; see `spec/types.ts` for the others. */
 export type ActivationKind = "gelu" | "gelu_tanh" | "quick_gelu" | "relu" | "silu" | "tanh";
@@ -47,6 +47,16 @@ export const scale: Primitive<{ readonly factor: number }> = {
   infer: ([x]) => x!,
   flops: ([x]) => elements(x!),
   evaluate: ([x], { factor }) => map(x!, (value) => value * factor),
+};
+
+/** x [..., width] times a factor for each element of the last axis [width]: LayerScale. */
+export const scaleLast: Primitive<Record<never, never>> = {
+  infer([x, gamma]) {
+    demand(x !== undefined && gamma?.length === 1 && gamma[0] === last(x), () => `scaleLast: x ${x} and factors ${gamma}`);
+    return x;
+  },
+  flops: ([x]) => elements(x!),
+  evaluate: ([x, gamma]) => map(x!, (value, i) => value * gamma!.data[i % gamma!.data.length]!),
 };
 
 /** In training each element is zeroed with probability `rate`, the others are divided by 1 - rate. The identity at inference. */

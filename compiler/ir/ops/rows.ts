@@ -21,6 +21,27 @@ export const layerNorm: Primitive<{ readonly eps: number }> = {
   },
 };
 
+/** x / sqrt(variance + eps) over the last axis, the variance biased: what is left of a layer norm whose other parts are in weights. The mean stays. */
+export const unitVariance: Primitive<{ readonly eps: number }> = {
+  infer([x]) {
+    demand(x !== undefined && x.length > 0, () => `unitVariance: x ${x}`);
+    return x;
+  },
+  flops: ([x]) => 6 * elements(x!),
+  evaluate([x], { eps }) {
+    const out = zeros(x!.shape);
+    const width = last(x!.shape);
+    for (let at = 0; at < x!.data.length; at += width) {
+      let [mean, variance] = [0, 0];
+      for (let i = 0; i < width; i++) mean += x!.data[at + i]! / width;
+      for (let i = 0; i < width; i++) variance += (x!.data[at + i]! - mean) ** 2 / width;
+      const rstd = 1 / Math.sqrt(variance + eps);
+      for (let i = 0; i < width; i++) out.data[at + i] = x!.data[at + i]! * rstd;
+    }
+    return out;
+  },
+};
+
 /** exp(x - max) / sum over the last axis. */
 export const softmax: Primitive<Record<never, never>> = {
   infer([x]) {

@@ -1,4 +1,4 @@
-import { demand, elements, f32Bytes, sameShape, zeros, type Primitive } from "./op.js";
+import { demand, elements, sameShape, zeros, type Primitive } from "./op.js";
 
 /** Tensors one after the other along `axis`. */
 export const concat: Primitive<{ readonly axis: number }> = {
@@ -28,7 +28,7 @@ export const sliceTokens: Primitive<{ readonly start: number; readonly end: numb
     demand(x?.length === 3 && start >= 0 && end > start && end <= x[1]!, () => `sliceTokens ${start} to ${end} of ${x}`);
     return [x[0]!, end - start, x[2]!];
   },
-  bytes: (_inputs, _attrs, output) => 2 * f32Bytes(output),
+  touched: (_inputs, _attrs, output) => [elements(output)],
   evaluate([x], { start, end }) {
     const [batch, tokens, width] = x!.shape as [number, number, number];
     const out = zeros([batch, end - start, width]);
@@ -43,9 +43,32 @@ export const token: Primitive<{ readonly index: number }> = {
     demand(x?.length === 3 && index < x[1]!, () => `token ${index} of ${x}`);
     return [x[0]!, x[2]!];
   },
-  bytes: (_inputs, _attrs, output) => 2 * f32Bytes(output),
+  touched: (_inputs, _attrs, output) => [elements(output)],
   evaluate([x], { index }) {
     const { data } = sliceTokens.evaluate([x!], { start: index, end: index + 1 }, {});
     return { shape: [x!.shape[0]!, x!.shape[2]!], data };
+  },
+};
+
+/** One token an image: x [batch, width] -> [batch, 1, width]. */
+export const asTokens: Primitive<Record<never, never>> = {
+  infer([x]) {
+    demand(x?.length === 2, () => `asTokens: ${x}`);
+    return [x[0]!, 1, x[1]!];
+  },
+  evaluate: ([x]) => ({ shape: asTokens.infer([x!.shape], {}), data: x!.data }),
+};
+
+/** Tokens of zeros in front: x [batch, tokens, width] -> [batch, start + tokens, width]. */
+export const padTokens: Primitive<{ readonly start: number }> = {
+  infer([x], { start }) {
+    demand(x?.length === 3 && start >= 0, () => `padTokens: ${start} in front of ${x}`);
+    return [x[0]!, start + x[1]!, x[2]!];
+  },
+  evaluate([x], attrs) {
+    const out = zeros(padTokens.infer([x!.shape], attrs));
+    const [batch, tokens, width] = x!.shape as [number, number, number];
+    for (let b = 0; b < batch; b++) out.data.set(x!.data.subarray(b * tokens * width, (b + 1) * tokens * width), (b * (tokens + attrs.start) + attrs.start) * width);
+    return out;
   },
 };

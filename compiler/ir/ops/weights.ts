@@ -1,29 +1,84 @@
-import { demand, elements, map, type Primitive } from "./op.js";
+import { demand, elements, map, sameShape, zeros, type Primitive } from "./op.js";
 
-/** Convolution weight [out, ...] times gamma / sqrt(variance + eps) per output channel: the first half of folding a batch norm into it. */
-export const foldBatchNormScale: Primitive<{ readonly eps: number }> = {
+/** A weight or bias [out, ...] whose outputs from `start` to `end` (exclusive) are multiplied by a factor. */
+export const scaleRows: Primitive<{ readonly start: number; readonly end: number; readonly factor: number }> = {
   weights: true,
-  infer([w, gamma, variance]) {
-    demand(w !== undefined && gamma?.length === 1 && variance?.length === 1 && gamma[0] === w[0] && variance[0] === w[0], () => `foldBatchNormScale: ${w}, ${gamma}, ${variance}`);
+  infer([w], { start, end }) {
+    demand(w !== undefined && w.length > 0 && start >= 0 && end > start && end <= w[0]!, () => `scaleRows ${start} to ${end} of ${w}`);
     return w;
   },
-  evaluate([w, gamma, variance], { eps }) {
+  evaluate([w], { start, end, factor }) {
     const inner = elements(w!.shape.slice(1));
-    return map(w!, (value, i) => {
-      const channel = Math.floor(i / inner);
-      return (value * gamma!.data[channel]!) / Math.sqrt(variance!.data[channel]! + eps);
-    });
+    return map(w!, (value, i) => (i >= start * inner && i < end * inner ? value * factor : value));
   },
 };
 
-/** beta - mean * gamma / sqrt(variance + eps): what a folded batch norm adds. Inputs gamma, beta, mean, variance, each [channels]. */
-export const foldBatchNormShift: Primitive<{ readonly eps: number }> = {
+/** A weight or bias [out, ...] times a factor for each output [out]: LayerScale, put into the product before it. */
+export const scaleChannels: Primitive<Record<never, never>> = {
   weights: true,
-  infer(inputs) {
-    demand(inputs.length === 4 && inputs.every((s) => s.length === 1 && s[0] === inputs[0]![0]), () => `foldBatchNormShift: ${inputs.join(" ")}`);
-    return inputs[0]!;
+  infer([w, gamma]) {
+    demand(w !== undefined && gamma?.length === 1 && gamma[0] === w[0], () => `scaleChannels: ${w}, ${gamma}`);
+    return w;
   },
-  evaluate: ([gamma, beta, mean, variance], { eps }) => map(beta!, (value, i) => value - (mean!.data[i]! * gamma!.data[i]!) / Math.sqrt(variance!.data[i]! + eps)),
+  evaluate([w, gamma]) {
+    const inner = elements(w!.shape.slice(1));
+    return map(w!, (value, i) => value * gamma!.data[Math.floor(i / inner)]!);
+  },
+};
+
+/** Outputs `start` to `end` (exclusive) of a weight or bias [out, ...]. */
+export const sliceRows: Primitive<{ readonly start: number; readonly end: number }> = {
+  weights: true,
+  infer([w], { start, end }) {
+    demand(w !== undefined && w.length > 0 && start >= 0 && end > start && end <= w[0]!, () => `sliceRows ${start} to ${end} of ${w}`);
+    return [end - start, ...w.slice(1)];
+  },
+  evaluate([w], attrs) {
+    const inner = elements(w!.shape.slice(1));
+    return { shape: sliceRows.infer([w!.shape], attrs), data: w!.data.slice(attrs.start * inner, attrs.end * inner) };
+  },
+};
+
+/** What a table of tokens is made of. Inputs: prefix tokens [1, 1, dim] each, then positions and the projection's bias [dim] if they are there. */
+export interface TokenTableAttrs {
+  readonly prefix: number;
+  readonly patches: number;
+  /** Whether there is a position table, and which tokens it covers. */
+  readonly positions: "all" | "patches" | "none";
+  readonly bias: boolean;
+}
+
+/**
+ * All that is added to the patches' products to make tokens [1, prefix + patches, dim]: a prefix token plus its position, if it has one;
+ * a patch's position plus the bias of the projection.
+ */
+export const tokenTable: Primitive<TokenTableAttrs> = {
+  weights: true,
+  infer(inputs, { prefix, patches, positions, bias }) {
+    const dim = inputs[0]?.at(-1);
+    const tables = [
+      ...Array.from({ length: prefix }, () => [1, 1, dim!]),
+      ...(positions === "none" ? [] : [[1, positions === "all" ? prefix + patches : patches, dim!]]),
+      ...(bias ? [[dim!]] : []),
+    ];
+    demand(dim !== undefined && inputs.length === tables.length && inputs.every((shape, i) => sameShape(shape, tables[i]!)), () => `tokenTable: ${inputs.join(" and ")} for ${prefix} + ${patches} tokens, positions of ${positions}, bias ${bias}`);
+    return [1, prefix + patches, dim];
+  },
+  evaluate(inputs, attrs) {
+    const { prefix, patches, positions, bias } = attrs;
+    const out = zeros(tokenTable.infer(inputs.map((x) => x.shape), attrs));
+    const dim = out.shape[2]!;
+    const table = positions === "none" ? undefined : inputs[prefix]!.data;
+    const shift = bias ? inputs[inputs.length - 1]!.data : undefined;
+    // The table's first row belongs to the first token that it covers.
+    const first = positions === "patches" ? prefix : 0;
+    for (let n = 0; n < prefix + patches; n++)
+      for (let c = 0; c < dim; c++) {
+        const position = table && n >= first ? table[(n - first) * dim + c]! : 0;
+        out.data[n * dim + c] = (n < prefix ? inputs[n]!.data[c]! : shift ? shift[c]! : 0) + position;
+      }
+    return out;
+  },
 };
 
 /**

@@ -1,0 +1,87 @@
+/** Tables of measured choices on disk: what `vitc tune` leaves for `load` and for `vitc compile`. */
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname, relative, resolve } from "node:path";
+import { tuned, tunedFile } from "../../runtime/node-tuned.js";
+import type { Plan, Tuned } from "../../runtime/plan.js";
+import { UserError, type Cli } from "./context.js";
+import { plural, some } from "./format.js";
+import { tuningTablesShape } from "./json-tune.js";
+import { writeWhole } from "./write-whole.js";
+
+/**
+ * The tables of a file that `vitc tune --out` wrote.
+ * @throws UserError when it cannot be read or holds something else.
+ */
+export async function readTuning(path: string, cwd: string): Promise<readonly Tuned[]> {
+  const text = await readFile(resolve(cwd, path), "utf8").catch((cause: unknown) => {
+    throw new UserError(`--tuning ${path} cannot be read (${cause instanceof Error ? cause.message : String(cause)}); make one with: npx vitc tune PACKAGE --out ${path}`, { cause });
+  });
+  const tables = parse(text);
+  if (tables === undefined) throw new UserError(`--tuning ${path} is not what vitc tune writes; make it again with: npx vitc tune PACKAGE --out ${path}`);
+  return tables;
+}
+
+/**
+ * Refuses to replace what is no table.
+ * @param file absolute; nothing need be there.
+ * @throws UserError when something else is there.
+ */
+export async function expectTables(file: string, cwd: string): Promise<void> {
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  if (text !== undefined && parse(text) === undefined) throw new UserError(`--out ${relative(cwd, file)}: a file that vitc tune did not write is there already: name another`);
+}
+
+/**
+ * Writes a table into a file of tables, whole or not at all. Those of other adapters stay, and so do other plans' choices on this one: ids say
+ * what a routine does, so plans share a table.
+ */
+export async function addToFile(file: string, table: Tuned, cli: Pick<Cli, "signal">): Promise<void> {
+  const known = parse(await readFile(file, "utf8").catch(() => "[]")) ?? [];
+  const before = known.find(({ adapter }) => adapter === table.adapter)?.choices ?? {};
+  await writeTables(file, known, { ...table, choices: { ...before, ...table.choices } }, cli);
+}
+
+/**
+ * Leaves a table where `load` finds it on this machine, in the place of an earlier one for the same adapter; those of others stay.
+ * @returns the file.
+ */
+export async function addToCache(fingerprint: string, table: Tuned, cli: Pick<Cli, "signal">): Promise<string> {
+  const file = tunedFile(fingerprint);
+  // What cannot be read is of no use to anybody: it is written anew.
+  const known = await tuned(fingerprint).catch(() => []);
+  await mkdir(dirname(file), { recursive: true });
+  await writeTables(file, known, table, cli);
+  return file;
+}
+
+async function writeTables(file: string, known: readonly Tuned[], table: Tuned, cli: Pick<Cli, "signal">): Promise<void> {
+  const tables = [...known.filter(({ adapter }) => adapter !== table.adapter), table].map(({ adapter, choices }) => ({ adapter, choices: sorted(choices) }));
+  await writeWhole(file, `${JSON.stringify(tables, null, 2)}\n`, cli);
+}
+
+const sorted = (choices: Tuned["choices"]): Tuned["choices"] => Object.fromEntries(Object.entries(choices).sort(([a], [b]) => (a < b ? -1 : 1)));
+
+/**
+ * The part of tables that is about some plans, for a package to carry, and what is to be said about the rest.
+ * @param plans one a dtype
+ */
+export function tuningFor(plans: readonly Plan[], tables: readonly Tuned[], path: string): { readonly tables: readonly Tuned[]; readonly notices: readonly string[] } {
+  const ways = new Map(plans.flatMap(({ routines }) => routines.map(({ id, choices }) => [id, new Set(choices.map(({ name }) => name))] as const)));
+  const gone = [...new Set(tables.flatMap(({ choices }) => Object.entries(choices)).filter(([id, name]) => ways.get(id)?.has(name) === false).map(([id, name]) => `${id} by ${name}`))];
+  const fitting = tables
+    .map(({ adapter, choices }) => ({ adapter, choices: Object.fromEntries(Object.entries(choices).filter(([id, name]) => ways.get(id)?.has(name))) }))
+    .filter(({ choices }) => Object.keys(choices).length > 0);
+  const notices = [
+    ...(fitting.length === 0 ? [`--tuning ${path} measures no routine of this model: nothing of it is used; measure this model with: npx vitc tune PACKAGE --out ${path}`] : []),
+    ...(gone.length > 0 ? [`--tuning ${path}: ${plural(gone.length, "measured way")} ${gone.length === 1 ? "is" : "are"} not there any more (${some(gone, 3)}): tune again`] : []),
+  ];
+  return { tables: fitting, notices };
+}
+
+function parse(text: string): readonly Tuned[] | undefined {
+  try {
+    return tuningTablesShape.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The steps of a recipe that fold one parameter into another: factors and shifts that a model applies between its products, put into their
+ * weights. All compute in f64; each returns the result, or how its operands do not fit it.
+ */
+
+import type { Floats } from "./decode.js";
+import type { WeightStep } from "./plan.js";
+import { elementCount } from "./safetensors.js";
+
+/** A register of a recipe: a row-major tensor that is never written to after it is made, so that registers may share memory. */
+export interface Register {
+  readonly shape: readonly number[];
+  readonly data: Floats;
+}
+
+export function foldBatchNormScale(weight: Register, gamma: Register, variance: Register, eps: number): Register | string {
+  const channels = weight.shape[0] ?? 0;
+  if (channels === 0 || !areVectors([gamma, variance], channels)) return `needs a weight [channels, ...] and two vectors [channels]`;
+  const result = new Float64Array(weight.data.length);
+  const run = result.length / channels;
+  for (let channel = 0; channel < channels; channel++) {
+    const factor = gamma.data[channel]! / Math.sqrt(variance.data[channel]! + eps);
+    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = weight.data[i]! * factor;
+  }
+  return { shape: weight.shape, data: result };
+}
+
+export function foldBatchNormShift(gamma: Register, beta: Register, mean: Register, variance: Register, eps: number): Register | string {
+  const channels = gamma.data.length;
+  if (!areVectors([gamma, beta, mean, variance], channels)) return "needs four vectors [channels]";
+  const result = new Float64Array(channels);
+  for (let i = 0; i < channels; i++) result[i] = beta.data[i]! - (mean.data[i]! * gamma.data[i]!) / Math.sqrt(variance.data[i]! + eps);
+  return { shape: [channels], data: result };
+}
+
+export function foldNormScale({ shape, data }: Register, gamma: Register, centre: boolean): Register | string {
+  const width = shape[1] ?? 0;
+  if (shape.length !== 2 || width === 0 || !areVectors([gamma], width)) return "needs a weight [out, in] and a vector [in]";
+  const result = new Float64Array(data.length);
+  for (let row = 0; row < result.length; row += width) {
+    let sum = 0;
+    for (let i = 0; i < width; i++) sum += result[row + i] = data[row + i]! * gamma.data[i]!;
+    const mean = centre ? sum / width : 0;
+    for (let i = row; i < row + width; i++) result[i]! -= mean;
+  }
+  return { shape, data: result };
+}
+
+export function foldNormShift({ shape, data }: Register, beta: Register, bias: Register | undefined): Register | string {
+  const [outs = 0, width = 0] = shape;
+  if (shape.length !== 2 || !areVectors([beta], width) || (bias && !areVectors([bias], outs))) return "needs a weight [out, in], a vector [in] and at most one [out]";
+  const result = new Float64Array(outs);
+  for (let out = 0; out < outs; out++) {
+    let sum = bias ? bias.data[out]! : 0;
+    for (let i = 0; i < width; i++) sum += data[out * width + i]! * beta.data[i]!;
+    result[out] = sum;
+  }
+  return { shape: [outs], data: result };
+}
+
+/** Elements of a convolution weight [out, channels, ...] between neighbours along `out` and along `channels`, or undefined if it has other channels. */
+function windows({ shape }: Register, channels: number): [inner: number, window: number] | undefined {
+  if (shape.length < 2 || shape[1] !== channels) return undefined;
+  return [elementCount(shape.slice(1)), elementCount(shape.slice(2))];
+}
+
+export function foldPixelScale(weight: Register, std: readonly number[]): Register | string {
+  const sizes = windows(weight, std.length);
+  if (!sizes) return `needs a weight [out, ${std.length}, ...]`;
+  const result = new Float64Array(weight.data.length);
+  for (let i = 0; i < result.length; i++) result[i] = weight.data[i]! / std[Math.floor(i / sizes[1]) % std.length]!;
+  return { shape: weight.shape, data: result };
+}
+
+export function foldPixelShift(weight: Register, bias: Register | undefined, mean: readonly number[], std: readonly number[]): Register | string {
+  const outs = weight.shape[0] ?? 0;
+  const sizes = windows(weight, std.length);
+  if (!sizes || mean.length !== std.length || (bias && !areVectors([bias], outs))) return `needs a weight [out, ${std.length}, ...] and at most one vector [out]`;
+  const [inner, window] = sizes;
+  const result = new Float64Array(outs);
+  for (let out = 0; out < outs; out++) {
+    let sum = bias ? bias.data[out]! : 0;
+    for (let i = 0; i < inner; i++) {
+      const channel = Math.floor(i / window);
+      sum -= (weight.data[out * inner + i]! * mean[channel]!) / std[channel]!;
+    }
+    result[out] = sum;
+  }
+  return { shape: [outs], data: result };
+}
+
+export function scaleRows({ shape, data }: Register, start: number, end: number, factor: number): Register | string {
+  const rows = shape[0] ?? 0;
+  if (!(0 <= start && start <= end && end <= rows)) return `scales rows ${start} to ${end} of [${shape.join(", ")}]`;
+  const inner = elementCount(shape.slice(1));
+  const result = new Float64Array(data);
+  for (let i = start * inner; i < end * inner; i++) result[i]! *= factor;
+  return { shape, data: result };
+}
+
+export function scaleChannels({ shape, data }: Register, gamma: Register): Register | string {
+  const channels = shape[0] ?? 0;
+  if (channels === 0 || !areVectors([gamma], channels)) return "needs a tensor [channels, ...] and a vector [channels]";
+  const result = new Float64Array(data.length);
+  const run = result.length / channels;
+  for (let channel = 0; channel < channels; channel++) {
+    const factor = gamma.data[channel]!;
+    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = data[i]! * factor;
+  }
+  return { shape, data: result };
+}
+
+export function tokenTable(parts: readonly Register[], { prefix, patches, positions, bias }: Extract<WeightStep, { readonly op: "tokenTable" }>): Register | string {
+  const dim = parts[0]?.shape.at(-1) ?? 0;
+  const rows = [...Array.from({ length: prefix }, () => 1), ...(positions === "none" ? [] : [positions === "all" ? prefix + patches : patches])];
+  const shapes = [...rows.map((count) => [1, count, dim]), ...(bias ? [[dim]] : [])];
+  if (parts.length === 0 || parts.length !== shapes.length || parts.some(({ shape }, i) => !equalShapes(shape, shapes[i]!))) {
+    return `makes ${prefix} + ${patches} tokens of ${parts.map(({ shape }) => `[${shape.join(", ")}]`).join(", ")}`;
+  }
+  const result = new Float64Array((prefix + patches) * dim);
+  const table = positions === "none" ? undefined : parts[prefix]!.data;
+  const shift = bias ? parts.at(-1)!.data : undefined;
+  // The table's first row belongs to the first token that it covers.
+  const first = positions === "patches" ? prefix : 0;
+  for (let n = 0; n < prefix + patches; n++) {
+    for (let c = 0; c < dim; c++) {
+      const position = table && n >= first ? table[(n - first) * dim + c]! : 0;
+      result[n * dim + c] = (n < prefix ? parts[n]!.data[c]! : shift ? shift[c]! : 0) + position;
+    }
+  }
+  return { shape: [1, prefix + patches, dim], data: result };
+}
+
+function areVectors(registers: readonly Register[], length: number): boolean {
+  return registers.every(({ shape }) => equalShapes(shape, [length]));
+}
+
+export function equalShapes(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}

@@ -1,0 +1,51 @@
+/** Rounding to f16 (IEEE 754 binary16), to the nearest, ties to even. */
+
+interface HalfArray {
+  readonly buffer: ArrayBuffer;
+}
+
+/** Values as f16 words. What is too large becomes an infinity: see `firstBeyondHalf`. */
+export function toHalves(values: Float32Array | Float64Array): Uint16Array<ArrayBuffer> {
+  // Newer engines round by themselves, several times as fast.
+  const { Float16Array } = globalThis as { Float16Array?: new (values: ArrayLike<number>) => HalfArray };
+  if (Float16Array) return new Uint16Array(new Float16Array(values).buffer);
+  const words = new Uint16Array(values.length);
+  for (let i = 0; i < words.length; i++) words[i] = halfWord(values[i]!);
+  return words;
+}
+
+/** The position of the first value that f16 cannot hold, or -1. */
+export function firstBeyondHalf(words: Uint16Array): number {
+  for (let i = 0; i < words.length; i++) if ((words[i]! & 0x7c00) === 0x7c00) return i;
+  return -1;
+}
+
+/**
+ * Rounds an f64 once. (Through f32 it would be rounded twice, which differs where the first rounding makes a tie.)
+ * A normal f16 is a multiple of 2^(exponent - 10), and a subnormal one of 2^-24.
+ */
+export function halfWord(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  if (Number.isNaN(size)) return 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;
+  if (size < 2 ** -25) return sign;
+  const exponent = size < 2 ** -14 ? -14 : exponentOf(size);
+  const units = roundEven(size * 2 ** (10 - exponent));
+  // A mantissa that was rounded up to 2048 carries into the exponent by itself.
+  return sign | (units < 1024 ? units : (exponent + 14) * 1024 + units);
+}
+
+const view = new DataView(new ArrayBuffer(8));
+
+/** floor(log2(size)) of a normal f64. */
+function exponentOf(size: number): number {
+  view.setFloat64(0, size);
+  return ((view.getUint16(0) >> 4) & 0x7ff) - 1023;
+}
+
+function roundEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}

@@ -1,0 +1,140 @@
+enable subgroups;
+
+const rows = 256u;
+const columnGroups = 24u;
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+fn activate(x: vec4<f32>) -> vec4<f32> {
+  return max(x, vec4<f32>(0.0));
+}
+
+fn finish(row: u32, group: u32, sum: vec4<f32>) {
+  if (row >= 256u || group * 4u >= 96u) { return; }
+  var value = sum;
+  value += bias[group];
+  value = activate(value);
+  let at = row * 24u + 0u + group;
+  out[at] = vec4<f32>(value);
+}
+
+@compute @workgroup_size(8, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) subgroup_member: u32) {
+  let member = subgroup_member & 3u;
+  let firstRow = workgroup.y * 16u;
+  let group = id.x;
+  let row0 = min(firstRow + 0u + member, rows - 1u);
+  let row1 = min(firstRow + 4u + member, rows - 1u);
+  let row2 = min(firstRow + 8u + member, rows - 1u);
+  let row3 = min(firstRow + 12u + member, rows - 1u);
+  let window0 = row0 % 256u;
+  let y0 = window0 / 16u * 1u;
+  let x0 = window0 % 16u * 1u;
+  let base0 = row0 / 256u * 4096u + y0 * 256u + x0 * 16u;
+  let window1 = row1 % 256u;
+  let y1 = window1 / 16u * 1u;
+  let x1 = window1 % 16u * 1u;
+  let base1 = row1 / 256u * 4096u + y1 * 256u + x1 * 16u;
+  let window2 = row2 % 256u;
+  let y2 = window2 / 16u * 1u;
+  let x2 = window2 % 16u * 1u;
+  let base2 = row2 / 256u * 4096u + y2 * 256u + x2 * 16u;
+  let window3 = row3 % 256u;
+  let y3 = window3 / 16u * 1u;
+  let x3 = window3 % 16u * 1u;
+  let base3 = row3 / 256u * 4096u + y3 * 256u + x3 * 16u;
+  var sum0 = vec4<f32>(0.0);
+  var sum1 = vec4<f32>(0.0);
+  var sum2 = vec4<f32>(0.0);
+  var sum3 = vec4<f32>(0.0);
+  var sum4 = vec4<f32>(0.0);
+  var sum5 = vec4<f32>(0.0);
+  var sum6 = vec4<f32>(0.0);
+  var sum7 = vec4<f32>(0.0);
+  var sum8 = vec4<f32>(0.0);
+  var sum9 = vec4<f32>(0.0);
+  var sum10 = vec4<f32>(0.0);
+  var sum11 = vec4<f32>(0.0);
+  var sum12 = vec4<f32>(0.0);
+  var sum13 = vec4<f32>(0.0);
+  var sum14 = vec4<f32>(0.0);
+  var sum15 = vec4<f32>(0.0);
+
+  var at = min(group, columnGroups - 1u);
+  for (var i = 0u; i < 3u; i++) {
+    for (var j = 0u; j < 3u; j++) {
+      for (var c = 0u; c < 16u; c++) {
+        let offset = i * 256u + j * 16u + c;
+        let inside0 = (y0 + i >= 1u) & (y0 + i < 17u) & (x0 + j >= 1u) & (x0 + j < 17u);
+        let a0 = select(vec4<f32>(0.0), a[select(0u, base0 + offset - 272u, inside0)], inside0);
+        let inside1 = (y1 + i >= 1u) & (y1 + i < 17u) & (x1 + j >= 1u) & (x1 + j < 17u);
+        let a1 = select(vec4<f32>(0.0), a[select(0u, base1 + offset - 272u, inside1)], inside1);
+        let inside2 = (y2 + i >= 1u) & (y2 + i < 17u) & (x2 + j >= 1u) & (x2 + j < 17u);
+        let a2 = select(vec4<f32>(0.0), a[select(0u, base2 + offset - 272u, inside2)], inside2);
+        let inside3 = (y3 + i >= 1u) & (y3 + i < 17u) & (x3 + j >= 1u) & (x3 + j < 17u);
+        let a3 = select(vec4<f32>(0.0), a[select(0u, base3 + offset - 272u, inside3)], inside3);
+        let w0 = vec4<f32>(weight[at + 0u * columnGroups]);
+        let w1 = vec4<f32>(weight[at + 1u * columnGroups]);
+        let w2 = vec4<f32>(weight[at + 2u * columnGroups]);
+        let w3 = vec4<f32>(weight[at + 3u * columnGroups]);
+        let given0 = a0;
+        sum0 = fma(vec4<f32>(given0[3]), w3, fma(vec4<f32>(given0[2]), w2, fma(vec4<f32>(given0[1]), w1, fma(vec4<f32>(given0[0]), w0, sum0))));
+        let given1 = quadSwapX(a0);
+        sum1 = fma(vec4<f32>(given1[3]), w3, fma(vec4<f32>(given1[2]), w2, fma(vec4<f32>(given1[1]), w1, fma(vec4<f32>(given1[0]), w0, sum1))));
+        let given2 = quadSwapY(a0);
+        sum2 = fma(vec4<f32>(given2[3]), w3, fma(vec4<f32>(given2[2]), w2, fma(vec4<f32>(given2[1]), w1, fma(vec4<f32>(given2[0]), w0, sum2))));
+        let given3 = quadSwapDiagonal(a0);
+        sum3 = fma(vec4<f32>(given3[3]), w3, fma(vec4<f32>(given3[2]), w2, fma(vec4<f32>(given3[1]), w1, fma(vec4<f32>(given3[0]), w0, sum3))));
+        let given4 = a1;
+        sum4 = fma(vec4<f32>(given4[3]), w3, fma(vec4<f32>(given4[2]), w2, fma(vec4<f32>(given4[1]), w1, fma(vec4<f32>(given4[0]), w0, sum4))));
+        let given5 = quadSwapX(a1);
+        sum5 = fma(vec4<f32>(given5[3]), w3, fma(vec4<f32>(given5[2]), w2, fma(vec4<f32>(given5[1]), w1, fma(vec4<f32>(given5[0]), w0, sum5))));
+        let given6 = quadSwapY(a1);
+        sum6 = fma(vec4<f32>(given6[3]), w3, fma(vec4<f32>(given6[2]), w2, fma(vec4<f32>(given6[1]), w1, fma(vec4<f32>(given6[0]), w0, sum6))));
+        let given7 = quadSwapDiagonal(a1);
+        sum7 = fma(vec4<f32>(given7[3]), w3, fma(vec4<f32>(given7[2]), w2, fma(vec4<f32>(given7[1]), w1, fma(vec4<f32>(given7[0]), w0, sum7))));
+        let given8 = a2;
+        sum8 = fma(vec4<f32>(given8[3]), w3, fma(vec4<f32>(given8[2]), w2, fma(vec4<f32>(given8[1]), w1, fma(vec4<f32>(given8[0]), w0, sum8))));
+        let given9 = quadSwapX(a2);
+        sum9 = fma(vec4<f32>(given9[3]), w3, fma(vec4<f32>(given9[2]), w2, fma(vec4<f32>(given9[1]), w1, fma(vec4<f32>(given9[0]), w0, sum9))));
+        let given10 = quadSwapY(a2);
+        sum10 = fma(vec4<f32>(given10[3]), w3, fma(vec4<f32>(given10[2]), w2, fma(vec4<f32>(given10[1]), w1, fma(vec4<f32>(given10[0]), w0, sum10))));
+        let given11 = quadSwapDiagonal(a2);
+        sum11 = fma(vec4<f32>(given11[3]), w3, fma(vec4<f32>(given11[2]), w2, fma(vec4<f32>(given11[1]), w1, fma(vec4<f32>(given11[0]), w0, sum11))));
+        let given12 = a3;
+        sum12 = fma(vec4<f32>(given12[3]), w3, fma(vec4<f32>(given12[2]), w2, fma(vec4<f32>(given12[1]), w1, fma(vec4<f32>(given12[0]), w0, sum12))));
+        let given13 = quadSwapX(a3);
+        sum13 = fma(vec4<f32>(given13[3]), w3, fma(vec4<f32>(given13[2]), w2, fma(vec4<f32>(given13[1]), w1, fma(vec4<f32>(given13[0]), w0, sum13))));
+        let given14 = quadSwapY(a3);
+        sum14 = fma(vec4<f32>(given14[3]), w3, fma(vec4<f32>(given14[2]), w2, fma(vec4<f32>(given14[1]), w1, fma(vec4<f32>(given14[0]), w0, sum14))));
+        let given15 = quadSwapDiagonal(a3);
+        sum15 = fma(vec4<f32>(given15[3]), w3, fma(vec4<f32>(given15[2]), w2, fma(vec4<f32>(given15[1]), w1, fma(vec4<f32>(given15[0]), w0, sum15))));
+        at += 4u * columnGroups;
+      }
+    }
+  }
+
+  var sums: array<vec4<f32>, 16u>;
+  sums[0] = sum0;
+  sums[1] = sum1;
+  sums[2] = sum2;
+  sums[3] = sum3;
+  sums[4] = sum4;
+  sums[5] = sum5;
+  sums[6] = sum6;
+  sums[7] = sum7;
+  sums[8] = sum8;
+  sums[9] = sum9;
+  sums[10] = sum10;
+  sums[11] = sum11;
+  sums[12] = sum12;
+  sums[13] = sum13;
+  sums[14] = sum14;
+  sums[15] = sum15;
+  for (var r = firstRow; r < firstRow + 16u; r++) {
+    finish(r ^ member, group, sums[r - firstRow]);
+  }
+}
