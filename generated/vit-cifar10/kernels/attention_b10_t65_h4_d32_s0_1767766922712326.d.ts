@@ -1,1 +1,0 @@
-export declare const attention_b10_t65_h4_d32_s0_1767766922712326: string;

@@ -1,1 +1,0 @@
-export declare const embed_b10_t1p64_w128_position_all: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m640_n128_k48_image_3x32x32_k4x4_s4x4_p0x0_bias: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m650_n128_k48_image_3x32x32_k4x4_s4x4_p0x0_prefix1_table65_staged_32x32x16_each4x4: string;

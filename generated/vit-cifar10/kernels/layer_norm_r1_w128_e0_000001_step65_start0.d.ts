@@ -1,1 +1,0 @@
-export declare const layer_norm_r1_w128_e0_000001_step65_start0: string;

@@ -1,0 +1,1 @@
+export declare const attention_b1_t197_h3_d64_quad8: string;

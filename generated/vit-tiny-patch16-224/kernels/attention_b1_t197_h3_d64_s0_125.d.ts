@@ -1,1 +1,0 @@
-export declare const attention_b1_t197_h3_d64_s0_125: string;

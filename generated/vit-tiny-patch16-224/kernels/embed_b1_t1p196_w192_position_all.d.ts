@@ -1,1 +1,0 @@
-export declare const embed_b1_t1p196_w192_position_all: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m196_n192_k768_image_3x224x224_k16x16_s16x16_p0x0_bias: string;

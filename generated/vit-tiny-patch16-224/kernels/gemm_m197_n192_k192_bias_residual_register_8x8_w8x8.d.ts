@@ -1,0 +1,1 @@
+export declare const gemm_m197_n192_k192_bias_residual_register_8x8_w8x8: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m197_n192_k192_bias_residual_staged_32x32x8_each4x4_split4: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m197_n192_k768_image_3x224x224_k16x16_s16x16_p0x0_prefix1_table197_quad_16x4_w8: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m197_n192_k768_image_3x224x224_k16x16_s16x16_p0x0_prefix1_table197_staged_32x32x8_each4x4_split4: string;

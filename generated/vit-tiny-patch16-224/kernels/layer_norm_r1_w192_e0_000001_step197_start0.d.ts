@@ -1,1 +1,0 @@
-export declare const layer_norm_r1_w192_e0_000001_step197_start0: string;
