@@ -4,7 +4,7 @@ import typescript from "typescript-eslint";
 
 /** Rules that find bugs; how the code looks is not their business. */
 export default defineConfig(
-  globalIgnores(["**/node_modules", "**/dist", "generated", "test/fixtures", "test/consumer"]),
+  globalIgnores(["**/node_modules", "**/dist", ".cache", "generated", "test/fixtures", "test/consumer"]),
   {
     extends: [js.configs.recommended],
     linterOptions: { reportUnusedDisableDirectives: "error" },
