@@ -3,7 +3,7 @@ import { adapterKey, chooseProfiles, chooseRoutines, type Chosen } from "./choos
 import { adapterName, describeAdapter, messageOf, requestBrowserDevice, type AdapterChoice, type AdapterInfo, type DeviceOptions, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js";
 import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
-import { Session } from "./session.js";
+import { Session, type Wait } from "./session.js";
 import { elements, toBatch, withShape, type ModelInput, type Tensor } from "./tensor.js";
 import { openWeights, uploadWeights, type OpenedWeights, type WeightsInput, type WeightsSource } from "./weights.js";
 
@@ -51,6 +51,8 @@ export interface LoadOptions {
 export interface Platform {
   requestDevice(options: DeviceOptions): Promise<OpenedDevice>;
   fromPath(path: string | URL): Promise<WeightsSource>;
+  /** Waits for a software adapter, which computes on the cores that the caller has. */
+  wait?<T>(work: Promise<T>): Promise<T>;
   /** What was measured on this machine for the plan with a fingerprint. Whatever it throws costs no load. */
   tuned?(fingerprint: string): Promise<readonly Tuned[]>;
 }
@@ -224,7 +226,7 @@ export class Model<Outputs extends object> {
         const variant = pickVariant(wanted, opened);
         if (variant !== wanted[0]) notice(`${adapterName(opened.adapter)} has no ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${variant.plan.dtype} is used`);
         const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
-        const model = await Model.start<Outputs>(variant, weights, opened, { ...options, tuned });
+        const model = await Model.start<Outputs>(variant, weights, opened, { ...options, tuned, wait: opened.adapter.software ? platform?.wait : undefined });
         if (model.ignored.length > 0) notice(`ignored ${model.ignored.length} tensors of the weight file that the model does not use: ${model.ignored.slice(0, 5).join(", ")}${model.ignored.length > 5 ? ", ..." : ""}`);
         return model;
       } catch (error) {
@@ -237,17 +239,17 @@ export class Model<Outputs extends object> {
   }
 
   /** Kernels and weights onto a device. */
-  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions): Promise<Model<Outputs>> {
+  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions & { readonly wait: Wait | undefined }): Promise<Model<Outputs>> {
     const { plan, kernels, recipe } = variant;
     const { device, adapter } = opened;
-    const { onProgress, signal, allowExtra, tuned } = options;
+    const { onProgress, signal, allowExtra, tuned, wait } = options;
     const watch = watchDevice(device);
     if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
     if (options.device) checkLimits(plan, device);
     signal?.throwIfAborted();
     const onPipeline = onProgress && ((loaded: number, total: number) => onProgress({ stage: "pipelines", loaded, total }));
     const chosen = chooseRoutines(plan, { adapter, features: device.features, tuned });
-    const session = await Session.create({ device, plan, kernels, chosen, software: adapter.software, ...(onPipeline && { onPipeline }) });
+    const session = await Session.create({ device, plan, kernels, chosen, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
     try {
       const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
       const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, ignored);

@@ -15,6 +15,7 @@ import type { WeightsSource } from "./source.js";
 
 export { findSoftwareAdapter } from "./node-software.js";
 export { tuned } from "./node-tuned.js";
+export { wait } from "./node-wait.js";
 export type { SoftwareAdapter } from "./node-software.js";
 export type { AdapterChoice, AdapterInfo, DeviceOptions, OpenedDevice } from "./device.js";
 

@@ -31,6 +31,11 @@ interface RecordedProfile {
   checked: boolean;
 }
 
+/** Returns what it is given, and may do something for the time until it is settled. */
+export type Wait = <T>(work: Promise<T>) => Promise<T>;
+
+const justWait: Wait = (work) => work;
+
 export interface SessionOptions {
   readonly device: GPUDevice;
   readonly plan: Plan;
@@ -40,6 +45,8 @@ export interface SessionOptions {
   readonly chosen: ReadonlyMap<string, Chosen>;
   /** Whether the adapter is software. */
   readonly software: boolean;
+  /** Waits for the device in the way that suits the platform. Default: as promises do. */
+  readonly wait?: Wait | undefined;
   /** Called with the number of pipelines built so far. */
   readonly onPipeline?: (built: number, total: number) => void;
 }
@@ -51,6 +58,7 @@ export interface SessionOptions {
 export class Session {
   private readonly device: GPUDevice;
   private readonly software: boolean;
+  private readonly wait: Wait;
   private uploading = 0;
   private readonly pipelines = new Map<string, BuiltPipeline>();
   private profiles: ReadonlyMap<number, RecordedProfile> = new Map();
@@ -62,6 +70,7 @@ export class Session {
   ) {
     this.device = options.device;
     this.software = options.software;
+    this.wait = options.wait ?? justWait;
   }
 
   /**
@@ -89,7 +98,7 @@ export class Session {
     const { device, plan, kernels, onPipeline } = this.options;
     const used = new Set([...chosen.values()].flatMap(({ choice }) => choice.launches.map(({ kernel }) => kernel)));
     const missing = plan.kernels.filter(({ id }) => used.has(id) && !this.pipelines.has(id));
-    for (const [id, pipeline] of await buildPipelines(device, missing, kernels, onPipeline)) this.pipelines.set(id, pipeline);
+    for (const [id, pipeline] of await this.wait(buildPipelines(device, missing, kernels, onPipeline))) this.pipelines.set(id, pipeline);
     const [recorded, error] = await scoped(device, ["validation"], () => plan.programs.infer.map((profile) => [profile.batch, record(device, profile, chosen, this.pipelines, this.buffers)] as const));
     if (error) throw new VitcError("validation", `The device refused a binding of ${plan.name}: ${error.message}`);
     this.profiles = new Map(recorded);
@@ -107,7 +116,7 @@ export class Session {
     if (this.uploading < uploadBytes) return;
     this.uploading = 0;
     // Until the queue has run, the device keeps a copy of everything that was written.
-    return this.device.queue.onSubmittedWorkDone();
+    return this.wait(this.device.queue.onSubmittedWorkDone());
   }
 
   /**
@@ -131,7 +140,7 @@ export class Session {
       recorded.checked = true;
     }
     try {
-      await staging.mapAsync(mapRead);
+      await this.wait(staging.mapAsync(mapRead));
     } catch (error) {
       // Mapping fails when the device goes away or the session is disposed, and the model knows which.
       throw new DeviceLostError(`The results could not be read back: ${messageOf(error) || "the device is gone"}`);

@@ -23,6 +23,9 @@ export function fromPath(path: string | URL): Promise<WeightsSource> {
   return Promise.reject(unreadable(String(path), "fromPath reads files and works in Node only; in a browser use fromUrl, or fromBlob with a chosen file"));
 }
 
+/** A browser waits for its GPU process by itself. */
+export const wait = <T>(work: Promise<T>): Promise<T> => work;
+
 /** `vitc tune` leaves what it measured in a folder of the user's, which no page sees; a package may carry its own. */
 export function tuned(_fingerprint: string): Promise<Tuned[]> {
   return Promise.resolve([]);

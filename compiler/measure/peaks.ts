@@ -3,6 +3,7 @@ import { OutOfMemoryError, VitcError } from "../../runtime/errors.js";
 import { emptyProbe, fillProbe, fmaProbe, fmaProbeFlops, readProbe } from "../kernels/probe.js";
 import type { Launch } from "../kernels/kernel.js";
 import type { RecordedDispatch } from "./replay.js";
+import { waitFor } from "./wait.js";
 
 /** One measured rate. */
 export interface Peak {
@@ -135,6 +136,6 @@ async function timeOf(device: GPUDevice, dispatches: readonly RecordedDispatch[]
   const commands = encoder.finish();
   const began = performance.now();
   device.queue.submit([commands]);
-  await device.queue.onSubmittedWorkDone();
+  await waitFor(device, device.queue.onSubmittedWorkDone());
   return performance.now() - began;
 }

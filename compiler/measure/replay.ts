@@ -1,5 +1,6 @@
 /** The launches of a model's run, noted while it runs, and run again against a clock. */
 import type { PlannedLaunch } from "../../runtime/choose.js";
+import { waitFor } from "./wait.js";
 
 /** A launch with its GPU objects. */
 export interface RecordedDispatch {
@@ -105,7 +106,7 @@ export async function timePass(device: GPUDevice, launches: Pass): Promise<numbe
   const encoder = device.createCommandEncoder();
   encode(encoder.beginComputePass(), launches);
   device.queue.submit([encoder.finish()]);
-  await device.queue.onSubmittedWorkDone();
+  await waitFor(device, device.queue.onSubmittedWorkDone());
   return performance.now() - began;
 }
 
@@ -146,7 +147,7 @@ async function timestamps(device: GPUDevice, passes: readonly Pass[]): Promise<B
     encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, count * 8);
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(mapRead);
+    await waitFor(device, staging.mapAsync(mapRead));
     return new BigUint64Array(staging.getMappedRange().slice(0));
   } finally {
     querySet.destroy();
@@ -165,7 +166,7 @@ async function byWallClock(device: GPUDevice, passes: readonly Pass[]): Promise<
     const commands = encoder.finish();
     const begin = now();
     device.queue.submit([commands]);
-    await device.queue.onSubmittedWorkDone();
+    await waitFor(device, device.queue.onSubmittedWorkDone());
     spans.push({ begin, end: now() });
   }
   return spans;
