@@ -4,8 +4,20 @@ import type { Launch, WgslKernel } from "./kernel.js";
 export interface Candidate {
   /** The same for routines alike; tuning tables name it. */
   readonly name: string;
-  readonly launches: readonly CandidateLaunch[];
   readonly work: Work;
+  /** How many launches there are. */
+  readonly count: number;
+  readonly needs: Needs;
+  /** Written when they are first asked for: most candidates are only ranked. */
+  readonly launches: readonly CandidateLaunch[];
+}
+
+/** What an adapter must have for a candidate, beyond features. */
+export interface Needs {
+  /** Invocations of a subgroup, exactly. */
+  readonly subgroupSize?: number;
+  /** Matrix units. */
+  readonly matrices?: boolean;
 }
 
 /** `bind`: which operands the kernel's bindings are, by default all in order; scratch memory comes behind the output. */
@@ -32,9 +44,20 @@ export interface Work {
   readonly matrixFlops?: number;
 }
 
+/** A candidate of `count` launches, which `make` writes. */
+export function candidate(name: string, work: Work, make: () => readonly CandidateLaunch[], { count = 1, needs = {} }: { readonly count?: number; readonly needs?: Needs } = {}): Candidate {
+  let written: readonly CandidateLaunch[] | undefined;
+  return {
+    ...{ name, work, count, needs },
+    get launches() {
+      return (written ??= make());
+    },
+  };
+}
+
 /** A routine that is done in one way only. */
-export const single = ({ kernel, workgroups }: Launch): Candidate => ({
-  name: "only",
-  launches: [{ kernel, workgroups }],
-  work: { workgroups: workgroups[0] * workgroups[1] * workgroups[2], invocations: kernel.workgroupSize[0] * kernel.workgroupSize[1] * kernel.workgroupSize[2], fmas: 0, loads: 0, sharedLoads: 0, barriers: 0, broadcasts: 0 },
-});
+export function single(launch: Launch): Candidate {
+  const { kernel, workgroups } = launch;
+  const work = { workgroups: workgroups[0] * workgroups[1] * workgroups[2], invocations: kernel.workgroupSize[0] * kernel.workgroupSize[1] * kernel.workgroupSize[2], fmas: 0, loads: 0, sharedLoads: 0, barriers: 0, broadcasts: 0 };
+  return candidate("only", work, () => [launch]);
+}

@@ -69,12 +69,25 @@ export type Remember = (id: string, make: () => readonly Candidate[]) => Planned
 export function lower(index: GraphIndex, weights: WeightStore, options: LowerOptions): Step[] {
   const routines = new Map<string, PlannedRoutine>();
   const remember: Remember = (id, make) => {
-    const routine = routines.get(id) ?? { id, candidates: (options.keep ?? shortlist)(make().filter((candidate, i) => i === 0 || isLaunchable(candidate))) };
+    const routine = routines.get(id) ?? { id, candidates: (options.keep ?? shortlist)(candidatesOf(id, options.emulate ? "emulated" : "", make)).filter((candidate, i) => i === 0 || isLaunchable(candidate)) };
     routines.set(id, routine);
     return routine;
   };
   const context: LowerContext = { ...options, index, weights, remember };
   return index.graph.nodes.flatMap((node, position) => (isWeightOp(node) ? [] : lowering(context, node, position).map((lowered) => stepOf(context, node, lowered))));
+}
+
+/** Routines of plans made before, for WGSL takes most of the time that a plan takes, and plans of one process are often alike. */
+const known = new Map<string, readonly Candidate[]>();
+const mostKnown = 512;
+
+/** An id says all that a routine's candidates depend on, but for how they are written. */
+function candidatesOf(id: string, form: string, make: () => readonly Candidate[]): readonly Candidate[] {
+  const key = `${form} ${id}`;
+  const candidates = known.get(key) ?? make();
+  if (known.size >= mostKnown) known.clear();
+  known.set(key, candidates);
+  return candidates;
 }
 
 /** Whether WebGPU takes so many workgroups. The rules of specs see to it for the first candidate of a routine. */

@@ -8,11 +8,11 @@ export const costsOf = (candidate: Candidate): readonly number[] => targets.map(
  * The busiest core does its workgroups one after the other, or many at once at the same total speed. If that is fewer invocations than it
  * needs to be busy, each still takes as long as it takes: which is why small tiles and split-K win where the output is small.
  */
-export function cost({ work, launches }: Candidate, target: Target): number {
+export function cost({ work, count }: Candidate, target: Target): number {
   const { workgroups } = work;
   const invocations = Math.ceil(work.invocations / target.lanes) * target.lanes;
   const busy = workgroupTime({ ...work, invocations }, target);
-  return launches.length * target.launch + Math.max(Math.ceil(workgroups / target.cores) * busy, (busy * target.resident) / invocations);
+  return count * target.launch + Math.max(Math.ceil(workgroups / target.cores) * busy, (busy * target.resident) / invocations);
 }
 
 /** Microseconds of a workgroup on a core that is busy. */

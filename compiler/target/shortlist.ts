@@ -13,15 +13,13 @@ const hopeless = 1.5;
 export function shortlist(candidates: readonly Candidate[]): readonly Candidate[] {
   const kept = new Set([candidates[0]!]);
   for (const target of targets) {
-    const usable = candidates.filter(({ launches }) => launches.every(({ kernel }) => kernel.subgroupSize === undefined || kernel.subgroupSize === target.subgroupSize));
+    const usable = candidates.filter(({ needs: { subgroupSize } }) => subgroupSize === undefined || subgroupSize === target.subgroupSize);
     const [first, ...rest] = usable;
-    const plain = rest.filter((candidate) => !needsMatrices(candidate));
-    for (const group of [rest.filter(needsMatrices), plain]) for (const candidate of best(group, first!, target)) kept.add(candidate);
+    const groups = [true, false].map((wanted) => rest.filter(({ needs: { matrices = false } }) => matrices === wanted));
+    for (const group of groups) for (const candidate of best(group, first!, target)) kept.add(candidate);
   }
   return candidates.filter((candidate) => kept.has(candidate));
 }
-
-const needsMatrices = ({ launches }: Candidate): boolean => launches.some(({ kernel }) => kernel.matrix !== undefined);
 
 /** The best of each family, the best families first. What is measured differs most between families. */
 function best(candidates: readonly Candidate[], first: Candidate, target: Target): readonly Candidate[] {

@@ -4,7 +4,7 @@
  */
 import * as assert from "uvu/assert";
 import { attentionCandidates } from "../../compiler/kernels/attention/families.js";
-import { single, type Candidate, type Work } from "../../compiler/kernels/candidate.js";
+import { candidate as makeCandidate, type Candidate, type Needs, type Work } from "../../compiler/kernels/candidate.js";
 import { gemmCandidates } from "../../compiler/kernels/gemm/families.js";
 import type { GemmParams } from "../../compiler/kernels/gemm/params.js";
 import { makePlan } from "../../compiler/plan/plan.js";
@@ -30,9 +30,9 @@ const [cpus, gpus] = [["cpu4", "cpu8"].map(target), ["gpu", "large-gpu"].map(tar
 const work: Work = { workgroups: 1000, invocations: 64, fmas: 1000, loads: 200, sharedLoads: 0, barriers: 0, broadcasts: 0 };
 
 /** A candidate of so much work, which needs nothing unless told so. */
-function candidate(name: string, changes: Partial<Work> = {}, needs: Partial<Kernel> = {}, launches = 1): Candidate {
-  const { launches: [launch] } = single({ kernel: { id: name, bindings: [], workgroupSize: [64, 1, 1], code: "", ...needs }, workgroups: [1, 1, 1] });
-  return { name, launches: Array.from({ length: launches }, () => launch!), work: { ...work, ...changes } };
+function candidate(name: string, changes: Partial<Work> = {}, needs: Needs = {}, count = 1): Candidate {
+  const launch = { kernel: { id: name, bindings: [], workgroupSize: [64, 1, 1], code: "" }, workgroups: [1, 1, 1] } as const;
+  return makeCandidate(name, { ...work, ...changes }, () => Array.from({ length: count }, () => launch), { count, needs });
 }
 
 test("more of any kind of work never costs less, and more of what a target is bound by costs more", () => {
@@ -88,7 +88,7 @@ test("a candidate for other subgroups than a target's counts for nothing there",
 });
 
 test("beside what needs matrix units the best that does without is carried", () => {
-  const matrices = Array.from({ length: 9 }, (_, i) => candidate(`matrix${"abcdefghi"[i]}`, { fmas: 1 + i, loads: 1 }, { subgroupSize: 32, matrix: [16, 16, 16] }));
+  const matrices = Array.from({ length: 9 }, (_, i) => candidate(`matrix${"abcdefghi"[i]}`, { fmas: 1 + i, loads: 1 }, { subgroupSize: 32, matrices: true }));
   const found = carried(candidate("first", slow), ...matrices, candidate("plain"));
   assert.ok(found.includes("plain") && found.includes("matrixa"), found.join());
 });

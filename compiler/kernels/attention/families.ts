@@ -1,5 +1,4 @@
-import type { Candidate, Work } from "../candidate.js";
-import type { Launch } from "../kernel.js";
+import { candidate, type Candidate } from "../candidate.js";
 import { attentionId, type AttentionParams } from "./params.js";
 import { quadAttention, quadQueries } from "./quad.js";
 import { registerAttention } from "./register.js";
@@ -19,10 +18,9 @@ export function attentionCandidates(params: AttentionParams): { readonly id: str
 function candidates(params: AttentionParams): readonly Candidate[] {
   const { headDim, queries, tokens } = params;
   const units = Math.ceil(headDim / 4);
-  const named = (name: string, { kernel, workgroups }: Launch, work: Work): Candidate => ({ name, launches: [{ kernel, workgroups }], work });
   const perQuad = headDim % 4 === 0 ? quadQueries(params) : undefined;
   return [
-    named("register", registerAttention(params), {
+    candidate("register", {
       workgroups: Math.ceil((params.batch * params.heads * queries) / 64),
       invocations: 64,
       fmas: 2 * tokens * units + 2 * tokens,
@@ -30,11 +28,11 @@ function candidates(params: AttentionParams): readonly Candidate[] {
       sharedLoads: 0,
       barriers: 0,
       broadcasts: 0,
-    }),
+    }, () => [registerAttention(params)]),
     ...(perQuad === undefined
       ? []
       : [
-          named(`quad${perQuad}`, quadAttention(params, perQuad), {
+          candidate(`quad${perQuad}`, {
             workgroups: Math.ceil(queries / perQuad / 2) * params.heads * params.batch,
             invocations: 8,
             fmas: 2 * (tokens / 4) * units * perQuad,
@@ -42,14 +40,14 @@ function candidates(params: AttentionParams): readonly Candidate[] {
             sharedLoads: 0,
             barriers: 0,
             broadcasts: (tokens / 4) * (units * (perQuad / 8) * 3 + (units / 4) * perQuad),
-          }),
+          }, () => [quadAttention(params, perQuad)]),
         ]),
     ...tiledShapes.flatMap((shape) => {
       const keys = tiledKeys(params, shape);
       if (keys === undefined || (queries < shape.queries && shape.queries > 4)) return [];
       const tiles = Math.ceil(tokens / keys);
       return [
-        named(tiledName(shape), tiledAttention(params, shape), {
+        candidate(tiledName(shape), {
           workgroups: Math.ceil(queries / shape.queries) * params.heads * params.batch,
           invocations: shape.queries * shape.parts,
           fmas: tiles * (Math.ceil(keys / shape.parts) * units + keys * Math.ceil(units / shape.parts)),
@@ -57,7 +55,7 @@ function candidates(params: AttentionParams): readonly Candidate[] {
           sharedLoads: tiles * (2 * Math.ceil(keys / shape.parts) * units + keys * Math.ceil(units / shape.parts) + keys / 2),
           barriers: 5 * tiles,
           broadcasts: 0,
-        }),
+        }, () => [tiledAttention(params, shape)]),
       ];
     }),
   ];

@@ -1,7 +1,7 @@
-import type { Candidate, Work } from "../candidate.js";
+import { candidate, type Candidate, type CandidateLaunch, type Work } from "../candidate.js";
 import type { Launch } from "../kernel.js";
 import { rowScales } from "../rows.js";
-import { matrixBytes, matrixGemm, matrixInvocations, matrixName, type MatrixTile } from "./matrix.js";
+import { matrixBytes, matrixGemm, matrixInvocations, matrixName, matrixSubgroup, type MatrixTile } from "./matrix.js";
 import { gemmBindings, type GemmParams } from "./params.js";
 import { quadGemm, quadName, type QuadTile } from "./quad.js";
 import { registerGemm, registerName, type RegisterTile } from "./register.js";
@@ -45,6 +45,8 @@ const splitTiles: readonly SplitTile[] = [
   { rows: 4, across: 8, slices: 8 },
 ];
 
+const matrixNeeds = { subgroupSize: matrixSubgroup, matrices: true } as const;
+
 /** WebGPU's default limits, which candidates stay within. */
 const limits = { sharedBytes: 16384, invocations: 256 } as const;
 
@@ -55,32 +57,30 @@ const limits = { sharedBytes: 16384, invocations: 256 } as const;
 export function gemmCandidates(params: GemmParams, { emulate = false }: { readonly emulate?: boolean } = {}): readonly Candidate[] {
   const inline = params.norm ? { ...params, norm: { ...params.norm, from: "inline" as const } } : params;
   const candidates = [
-    ...registerTiles.filter((tile) => fitsRows(tile.rows, params)).map((tile) => candidate(registerName(tile), registerGemm(inline, tile), registerWork(params, tile))),
-    ...stagedTiles.filter((tile) => fitsRows(tile.rows, params) && stagedIsLegal(params, tile)).map((tile) => candidate(stagedName(tile), stagedGemm(inline, tile), stagedWork(params, tile))),
-    ...splitTiles.filter((tile) => splitIsLegal(params, tile)).map((tile) => candidate(splitName(tile), splitGemm(inline, tile), splitWork(params, tile))),
-    ...quadTiles.filter((tile) => fitsRows(tile.rows, params)).map((tile) => candidate(quadName(tile), quadGemm(inline, tile), quadWork(inline, tile))),
-    ...matrixTiles.filter((tile) => matrixIsLegal(params, tile)).map((tile) => candidate(matrixName(tile), matrixGemm(inline, tile, { emulate }), matrixWork(params, tile))),
+    ...registerTiles.filter((tile) => fitsRows(tile.rows, params)).map((tile) => candidate(registerName(tile), registerWork(params, tile), () => [registerGemm(inline, tile)])),
+    ...stagedTiles.filter((tile) => fitsRows(tile.rows, params) && stagedIsLegal(params, tile)).map((tile) => candidate(stagedName(tile), stagedWork(params, tile), () => [stagedGemm(inline, tile)])),
+    ...splitTiles.filter((tile) => splitIsLegal(params, tile)).map((tile) => candidate(splitName(tile), splitWork(params, tile), () => [splitGemm(inline, tile)])),
+    ...quadTiles.filter((tile) => fitsRows(tile.rows, params)).map((tile) => candidate(quadName(tile), quadWork(inline, tile), () => [quadGemm(inline, tile)])),
+    ...matrixTiles.filter((tile) => matrixIsLegal(params, tile)).map((tile) => candidate(matrixName(tile), matrixWork(params, tile), () => [matrixGemm(inline, tile, { emulate })], { needs: matrixNeeds })),
   ];
   const { norm, source } = params;
   if (!norm) return candidates;
   const given = { ...params, norm: { ...norm, from: "buffer" as const } };
-  const scales = rowScales({ rows: source.rows, width: source.inner, eps: norm.eps });
+  const scales = (): Launch => rowScales({ rows: source.rows, width: source.inner, eps: norm.eps });
   const tile = registerTiles[0]!;
   return [
     ...candidates,
-    apart(`scales_then_${registerName(tile)}`, scales, registerGemm(given, tile), registerWork(given, tile), given),
-    ...quadTiles.filter(({ rows, across }) => across === 8 && fitsRows(rows, params)).map((quad) => apart(`scales_then_${quadName(quad)}`, scales, quadGemm(given, quad), quadWork(given, quad), given)),
+    candidate(`scales_then_${registerName(tile)}`, registerWork(given, tile), () => apart(given, scales(), registerGemm(given, tile)), { count: 2 }),
+    ...quadTiles.filter(({ rows, across }) => across === 8 && fitsRows(rows, params)).map((quad) => candidate(`scales_then_${quadName(quad)}`, quadWork(given, quad), () => apart(given, scales(), quadGemm(given, quad)), { count: 2 })),
   ];
 }
 
-const candidate = (name: string, { kernel, workgroups }: Launch, work: Work): Candidate => ({ name, launches: [{ kernel, workgroups }], work });
-
 /** The scales go through scratch memory, the first operand behind the output. */
-function apart(name: string, scales: Launch, { kernel, workgroups }: Launch, work: Work, params: GemmParams): Candidate {
+function apart(params: GemmParams, scales: Launch, { kernel, workgroups }: Launch): readonly CandidateLaunch[] {
   const bindings = gemmBindings(params, { element: "vec4" });
   const out = bindings.length - 2;
   const bind = bindings.map(({ name: binding }, i) => (binding === "rstd" ? out + 1 : binding === "out" ? out : i));
-  return { name, launches: [{ kernel: scales.kernel, workgroups: scales.workgroups, bind: [0, out + 1] }, { kernel, workgroups, bind }], work };
+  return [{ kernel: scales.kernel, workgroups: scales.workgroups, bind: [0, out + 1] }, { kernel, workgroups, bind }];
 }
 
 /** Tiles far taller than the matrix compute mostly nothing. */

@@ -18,12 +18,13 @@ export interface MatrixTile {
 
 export const matrixName = ({ rows, cols, depth, subgroups, unit }: MatrixTile): string => `matrix_${rows}x${cols}x${depth}_sub${subgroups.join("x")}_unit${unit.join("x")}`;
 
-const subgroupSize = 32;
+/** Invocations of a subgroup, which the tiles are made for. */
+export const matrixSubgroup = 32;
 
 /** f16s between rows in workgroup memory beyond their length, so that the rows of a unit start in different banks. */
 const padding = 8;
 
-export const matrixInvocations = ({ subgroups }: MatrixTile): number => subgroups[0] * subgroups[1] * subgroupSize;
+export const matrixInvocations = ({ subgroups }: MatrixTile): number => subgroups[0] * subgroups[1] * matrixSubgroup;
 
 /** Bytes of workgroup memory. */
 export function matrixBytes(tile: MatrixTile): number {
@@ -91,7 +92,7 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
       (c) => wgsl`
         ${units.store(r * across + c, `subgroup * ${m * n}u`)}
         workgroupBarrier();
-        for (var i = member; i < ${u32(perUnit)}; i += ${u32(subgroupSize)}) {
+        for (var i = member; i < ${u32(perUnit)}; i += ${u32(matrixSubgroup)}) {
           let row = subRow + ${u32(r * m)} + i / ${u32(n / 4)};
           let at = subgroup * ${u32(m * n)} + i * 4u;
           finish(firstRow + row, firstGroup + (subColumn + ${u32(c * n)}) / 4u + i % ${u32(n / 4)}, vec4<f32>(drained[at], drained[at + 1u], drained[at + 2u], drained[at + 3u])${norm ? raw(inline ? " * row_scales[row]" : " * rstd[min(firstRow + row, rows - 1u)]") : empty});
@@ -102,8 +103,8 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
   );
 
   const body = wgsl`
-    let subgroup = ${raw(emulate ? `lane / ${subgroupSize}u` : "subgroup_index")};
-    let member = lane % ${u32(subgroupSize)};
+    let subgroup = ${raw(emulate ? `lane / ${matrixSubgroup}u` : "subgroup_index")};
+    let member = lane % ${u32(matrixSubgroup)};
     let subRow = subgroup / ${u32(subgroups[1])} * ${u32(down * m)};
     let subColumn = subgroup % ${u32(subgroups[1])} * ${u32(across * n)};
     let firstRow = group_id.y * ${u32(rows)};
@@ -123,7 +124,7 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
 
   const needs: KernelNeeds = emulate
     ? { enables: inline ? ["subgroups"] : [], features: inline ? ["subgroups"] : [] }
-    : { enables: ["subgroups", "chromium_experimental_subgroup_matrix"], features: ["subgroups", "chromium-experimental-subgroup-matrix"], subgroupSize, matrix: unit };
+    : { enables: ["subgroups", "chromium_experimental_subgroup_matrix"], features: ["subgroups", "chromium-experimental-subgroup-matrix"], subgroupSize: matrixSubgroup, matrix: unit };
   return {
     kernel: assemble({
       id: gemmKernelId(params, `${matrixName(tile)}${emulate ? "_emulated" : ""}`),
@@ -171,7 +172,7 @@ function hardwareUnits({ unit: [m, n, k] }: MatrixTile, leftStride: number, righ
 
 function emulatedUnits({ unit: [m, n, k] }: MatrixTile, leftStride: number, rightStride: number): Units {
   // Neighbours in a row of the result.
-  const each = (m * n) / subgroupSize;
+  const each = (m * n) / matrixSubgroup;
   return {
     helper: wgsl`
       fn multiply_unit(member: u32, left: u32, right: u32, sum: ptr<function, array<f32, ${raw(String(each))}>>) {
