@@ -43,7 +43,7 @@ export interface ChooseOptions {
   readonly adapter: AdapterInfo;
   /** Features of the device. */
   readonly features: ReadonlySet<string>;
-  /** Measured tables, the first that fits the adapter counts. Default: the plan's. */
+  /** Measured tables, which go before the plan's own. For each routine the first that fits the adapter and names it counts. */
   readonly tuned?: readonly Tuned[] | undefined;
 }
 
@@ -52,8 +52,9 @@ export function chooseRoutines(plan: Plan, options: ChooseOptions): ReadonlyMap<
   const kernels = new Map(plan.kernels.map((kernel) => [kernel.id, kernel]));
   const target = plan.targets.indexOf(targetOf(options.adapter));
   const key = adapterKey(options.adapter);
-  const table = [...(options.tuned ?? []), ...plan.tuned].find(({ adapter }) => adapter === key)?.choices ?? {};
-  return new Map(plan.routines.map((routine) => [routine.id, chooseRoutine(routine, { usable: usableChoices(routine, kernels, options), target, wanted: table[routine.id] })]));
+  const tables = [...(options.tuned ?? []), ...plan.tuned].filter(({ adapter }) => adapter === key).map(({ choices }) => choices);
+  const wanted = ({ id }: Routine): string | undefined => tables.find((choices) => Object.hasOwn(choices, id))?.[id];
+  return new Map(plan.routines.map((routine) => [routine.id, chooseRoutine(routine, { usable: usableChoices(routine, kernels, options), target, wanted: wanted(routine) })]));
 }
 
 /** The choices of a routine that a device can run. The first of a routine always is one. */

@@ -14,6 +14,33 @@ export function toHalves(values: Float32Array | Float64Array): Uint16Array<Array
   return words;
 }
 
+/**
+ * Values [rows, cols] as f16 words, where what a value loses is added to the one below it: each is off by no more than one unit of its own
+ * rounding, and the sum of a column by no more than that of its last. Rounded one by one, sums would be off by the square root of the rows.
+ */
+export function toHalvesBalanced(values: Float32Array | Float64Array, cols: number): Uint16Array<ArrayBuffer> {
+  const words = new Uint16Array(values.length);
+  const lost = new Float64Array(cols);
+  for (let i = 0, column = 0; i < words.length; i++, column = column + 1 === cols ? 0 : column + 1) {
+    const wanted = values[i]! + lost[column]!;
+    const word = halfWord(wanted);
+    words[i] = word;
+    // What is too large to be rounded is refused by whoever looks for it, and padding stays zero.
+    lost[column] = (word & 0x7c00) === 0x7c00 ? 0 : wanted - halfValue(word);
+  }
+  return words;
+}
+
+/** The number that a finite f16 word means. */
+function halfValue(word: number): number {
+  const size = word & 0x7fff;
+  const value = size < 1024 ? size * 2 ** -24 : (1024 + (size & 1023)) * powers[size >> 10]!;
+  return word & 0x8000 ? -value : value;
+}
+
+/** Of the exponents of normal numbers: the unit of the mantissa. */
+const powers = Float64Array.from({ length: 31 }, (_, exponent) => 2 ** (exponent - 25));
+
 /** The position of the first value that f16 cannot hold, or -1. */
 export function firstBeyondHalf(words: Uint16Array): number {
   for (let i = 0; i < words.length; i++) if ((words[i]! & 0x7c00) === 0x7c00) return i;

@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { adapterKey, chooseProfiles, chooseRoutines, type Chosen } from "./choose.js";
+import { adapterKey, chooseProfiles, chooseRoutines, usableChoices, type Chosen } from "./choose.js";
 import { adapterName, describeAdapter, messageOf, requestBrowserDevice, type AdapterChoice, type AdapterInfo, type DeviceOptions, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js";
 import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
@@ -93,6 +93,8 @@ export class Model<Outputs extends object> {
     private readonly opened: OpenedDevice,
     private readonly ownsDevice: boolean,
     private readonly watch: DeviceWatch,
+    /** The tables that load went by. */
+    private readonly tuned: readonly Tuned[],
     /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
     readonly ignored: readonly string[],
   ) {
@@ -117,14 +119,16 @@ export class Model<Outputs extends object> {
   async choose(choices: Readonly<Record<string, string>>): Promise<void> {
     this.checkUsable();
     const { device, adapter } = this.opened;
-    const chosen = new Map(chooseRoutines(this.plan, { adapter, features: device.features, tuned: [{ adapter: adapterKey(adapter), choices }] }));
+    const chosen = new Map(chooseRoutines(this.plan, { adapter, features: device.features, tuned: [{ adapter: adapterKey(adapter), choices }, ...this.tuned] }));
     for (const [id, name] of Object.entries(choices)) {
       const found = chosen.get(id);
       if (found === undefined) throw new VitcError("input", `${this.plan.name} has no routine ${id}`);
-      if (found.choice.name !== name) throw new VitcError("input", `${id} cannot be done by ${name} on ${adapterName(adapter)}: its choices are ${this.plan.routines.find((routine) => routine.id === id)!.choices.map((choice) => choice.name).join(", ")}`);
+      if (found.choice.name !== name) throw new VitcError("input", `${id} cannot be done by ${name} on ${adapterName(adapter)}: what can be chosen there is ${this.usableNames(id).join(", ")}`);
     }
     const result = this.queue.then(async () => {
+      this.checkUsable();
       await this.session.choose(chosen);
+      this.checkUsable();
       this.chosen = chosen;
     });
     this.queue = result.catch(() => undefined);
@@ -188,6 +192,12 @@ export class Model<Outputs extends object> {
     return Object.fromEntries(plan.outputs.map(({ name, shape }, i) => [name, withShape(results[i]!, [count, ...shape])])) as Outputs;
   }
 
+  private usableNames(id: string): readonly string[] {
+    const { device, adapter } = this.opened;
+    const kernels = new Map(this.plan.kernels.map((kernel) => [kernel.id, kernel]));
+    return this.plan.routines.filter((routine) => routine.id === id).flatMap((routine) => usableChoices(routine, kernels, { adapter, features: device.features }).map(({ name }) => name));
+  }
+
   private checkUsable(): void {
     if (this.disposed) throw new VitcError("disposed", `${this.plan.name} was disposed; load it again`);
     if (this.watch.lost !== undefined) throw new DeviceLostError(`The GPU device of ${this.plan.name} was lost (${this.watch.lost}); load the model again`);
@@ -203,10 +213,11 @@ export class Model<Outputs extends object> {
 
   /** Used by generated packages; see their `load`. */
   static async load<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
-    const { name } = definition.variants[0].plan;
+    // Before anything else of it is looked at: what was generated for another ABI may have another shape.
     if (definition.abi !== abi) {
-      throw new AbiError(`${name} was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
+      throw new AbiError(`This package was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
     }
+    const { name } = definition.variants[0].plan;
     if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
     const { onProgress, signal, allowExtra } = options;
     const notice = options.onNotice ?? ((text: string) => console.warn(`${name}: ${text}`));
@@ -223,8 +234,9 @@ export class Model<Outputs extends object> {
       try {
         onProgress?.({ stage: "device", loaded: 1, total: 1 });
         if (opened.adapter.notice !== undefined) notice(opened.adapter.notice);
-        const variant = pickVariant(wanted, opened);
-        if (variant !== wanted[0]) notice(`${adapterName(opened.adapter)} has no ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${variant.plan.dtype} is used`);
+        const variant = pickVariant(definition, wanted, opened);
+        if (variant !== wanted[0]) notice(`${device ? `your device on ${adapterName(opened.adapter)} was made without` : `${adapterName(opened.adapter)} has no`} ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${variant.plan.dtype} is used`);
+        checkTables(name, options.tuned);
         const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
         const model = await Model.start<Outputs>(variant, weights, opened, { ...options, tuned, wait: opened.adapter.software ? platform?.wait : undefined });
         if (model.ignored.length > 0) notice(`ignored ${model.ignored.length} tensors of the weight file that the model does not use: ${model.ignored.slice(0, 5).join(", ")}${model.ignored.length > 5 ? ", ..." : ""}`);
@@ -239,7 +251,7 @@ export class Model<Outputs extends object> {
   }
 
   /** Kernels and weights onto a device. */
-  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions & { readonly wait: Wait | undefined }): Promise<Model<Outputs>> {
+  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions & { readonly tuned: readonly Tuned[]; readonly wait: Wait | undefined }): Promise<Model<Outputs>> {
     const { plan, kernels, recipe } = variant;
     const { device, adapter } = opened;
     const { onProgress, signal, allowExtra, tuned, wait } = options;
@@ -252,7 +264,7 @@ export class Model<Outputs extends object> {
     const session = await Session.create({ device, plan, kernels, chosen, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
     try {
       const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
-      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, ignored);
+      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, tuned, ignored);
       model.checkUsable();
       return model;
     } catch (error) {
@@ -299,6 +311,12 @@ async function tunedHere({ fingerprint }: Plan, platform: Platform | undefined, 
   }
 }
 
+/** Callers may come from JavaScript. */
+function checkTables(name: string, tables: unknown): void {
+  const isTable = (table: unknown): boolean => typeof table === "object" && table !== null && "adapter" in table && typeof table.adapter === "string" && "choices" in table && typeof table.choices === "object" && table.choices !== null;
+  if (tables !== undefined && !(Array.isArray(tables) && tables.every(isTable))) throw new VitcError("input", `${name}: tuned is a list of tables { adapter, choices }, as vitc tune --out writes them`);
+}
+
 type Variants = readonly [Variant, ...Variant[]];
 
 /** The variants that a choice of dtype allows. */
@@ -312,11 +330,11 @@ function variantsFor({ variants, command }: ModelDefinition, dtype: string): Var
 }
 
 /** The first variant that the device can run. */
-function pickVariant(variants: Variants, { device, adapter }: OpenedDevice): Variant {
-  const found = variants.find(({ plan }) => missingFeatures(plan, device).length === 0);
+function pickVariant({ variants, command }: ModelDefinition, wanted: Variants, { device, adapter }: OpenedDevice): Variant {
+  const found = wanted.find(({ plan }) => missingFeatures(plan, device).length === 0);
   if (found) return found;
-  const { plan } = variants[0];
-  throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; load it with dtype "f32"`);
+  const { plan } = wanted[0];
+  throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; ${variants.some(({ plan: { dtype } }) => dtype === "f32") ? 'load it with dtype "f32"' : `compile it for f32 as well: ${command} --dtype ${variants.map(({ plan: { dtype } }) => dtype).join(",")},f32`}`);
 }
 
 /** Features without which some routine of the plan cannot be done at all. */
@@ -335,8 +353,8 @@ function featuresOf({ kernels, routines }: Plan, need: "every" | "any"): readonl
 /** Features that only make some choices possible are asked for, and done without where they are missing. */
 function openFor(variants: Variants, { adapter = "auto", robust = false }: LoadOptions, platform: Platform | undefined): Promise<OpenedDevice> {
   const optionalFeatures = [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))];
-  // Limits beyond the defaults are the same for all variants but for the halves, which need less.
-  const requiredLimits = variants.reduce((all, { plan }) => ({ ...plan.limits, ...all }), {});
+  const requiredLimits: Record<string, number> = {};
+  for (const { plan } of variants) for (const [limit, value] of Object.entries(plan.limits)) requiredLimits[limit] = Math.max(value, requiredLimits[limit] ?? 0);
   const options = { adapter, requiredLimits, optionalFeatures, robust };
   return platform ? platform.requestDevice(options) : requestBrowserDevice({ ...options, robust: true });
 }

@@ -6,7 +6,7 @@
 import { firstNotFinite, indexAt, type Floats } from "./decode.js";
 import { VitcError, WeightsError } from "./errors.js";
 import { equalShapes, foldBatchNormScale, foldBatchNormShift, foldNormScale, foldNormShift, foldPixelScale, foldPixelShift, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
-import { firstBeyondHalf, toHalves } from "./half.js";
+import { firstBeyondHalf, toHalves, toHalvesBalanced } from "./half.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import { sincos1d, sincos2d } from "./position.js";
 import { elementCount } from "./safetensors.js";
@@ -37,9 +37,13 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   return tensor.dtype === "f32" && result.data instanceof Float32Array ? result.data : rounded(result.data, tensor);
 }
 
-/** The one rounding. Values that were only moved are as finite as `read` made them; what is computed, or rounded to less, is checked here. */
-function rounded(values: Floats, { name, shape, dtype }: PackedTensor): Packed {
-  const result = dtype === "f16" ? toHalves(values) : new Float32Array(values);
+/**
+ * The one rounding. The weight behind a norm has columns whose sum is zero, so that the mean of a row drops out; halves are rounded so that they
+ * stay so. Values that were only moved are as finite as `read` made them; what is computed, or rounded to
+ * less, is checked here.
+ */
+function rounded(values: Floats, { name, shape, dtype, steps }: PackedTensor): Packed {
+  const result = dtype === "f16" ? (steps.some((step) => step.op === "foldNormScale" && step.centre) && shape.length === 2 ? toHalvesBalanced(values, shape[1]!) : toHalves(values)) : new Float32Array(values);
   const position = result instanceof Uint16Array ? firstBeyondHalf(result) : firstNotFinite(result);
   if (position < 0) return result;
   const becomes = result instanceof Uint16Array ? "too large" : String(result[position]);

@@ -252,14 +252,17 @@ async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], cod
     const [module, refused] = await scoped(device, ["validation"], () => device.createShaderModule({ label: id, code: code[id]! }));
     if (refused) throw new VitcError("validation", `The device refused kernel ${id}: ${refused.message}`);
     try {
-      const pipeline = await device.createComputePipelineAsync({ label: id, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint: "main" } });
-      onPipeline?.(++built, kernels.length);
-      return [id, { pipeline, bindings: bindings.length }];
+      return [id, { pipeline: await device.createComputePipelineAsync({ label: id, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint: "main" } }), bindings: bindings.length }];
     } catch (error) {
       throw new VitcError("validation", `The device refused kernel ${id}: ${messageOf(error)}`, { cause: error });
     }
   };
-  return new Map(await Promise.all(kernels.map(build)));
+  const count = async (kernel: Kernel): Promise<readonly [string, BuiltPipeline]> => {
+    const result = await build(kernel);
+    onPipeline?.(++built, kernels.length);
+    return result;
+  };
+  return new Map(await Promise.all(kernels.map(count)));
 }
 
 function record(device: GPUDevice, profile: Profile, chosen: ReadonlyMap<string, Chosen>, pipelines: ReadonlyMap<string, BuiltPipeline>, buffers: ReadonlyMap<string, GPUBuffer>): RecordedProfile {

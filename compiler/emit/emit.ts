@@ -1,4 +1,5 @@
 import type { DType } from "../../runtime/plan.js";
+import { IrError } from "../ir/ops/op.js";
 import type { CompiledPlan } from "../plan/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { toSpec } from "../spec/written.js";
@@ -50,7 +51,11 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
     sources.set(`${planFile}.ts`, `${preamble}\nimport type { Plan } from "${imports.codegen}";\n\n/** The kernel plan in ${plan.dtype}: a row a dispatch, views are [buffer, byte offset, bytes]. */\nexport const plan: Plan = ${printData(plan)};\n`);
     sources.set(`${weightsFile}.ts`, `${preamble}\nimport type { WeightRecipe } from "${imports.codegen}";\n\n/** How a weight file becomes weight buffers in ${plan.dtype}: a row a packed tensor. */\nexport const recipe: WeightRecipe = ${printData(recipe)};\n`);
   });
-  const kernels = new Map(variants.flatMap((variant) => variant.kernels.map(({ id, code }) => [id, code])));
+  const kernels = new Map<string, string>();
+  for (const { id, code } of variants.flatMap((variant) => variant.kernels)) {
+    if ((kernels.get(id) ?? code) !== code) throw new IrError(`two kernels are called ${id}`);
+    kernels.set(id, code);
+  }
   for (const [id, code] of kernels) sources.set(`kernels/${id}.ts`, `${preamble}\nexport const ${id}: string = /* wgsl */ \`\n${code}\`;\n`);
   sources.set("kernels/index.ts", kernelIndex([...kernels.keys()], preamble));
   if (!shared) for (const [file, text] of runtimeSources()) sources.set(`runtime/${file}`, text);

@@ -16,8 +16,8 @@ export interface Candidate {
 export interface Needs {
   /** Invocations of a subgroup, exactly. */
   readonly subgroupSize?: number;
-  /** Matrix units. */
-  readonly matrices?: boolean;
+  /** Matrix units of this shape. */
+  readonly matrices?: string;
 }
 
 /** `bind`: which operands the kernel's bindings are, by default all in order; scratch memory comes behind the output. */

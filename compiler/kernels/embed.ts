@@ -1,5 +1,5 @@
 import { assemble, cover, elementOf, linearBuiltins, linearIndex, type Binding, type Launch } from "./kernel.js";
-import { empty, f32, lines, range, raw, u32, wgsl } from "./wgsl.js";
+import { empty, f32, lines, range, raw, spelt, u32, wgsl } from "./wgsl.js";
 
 export interface EmbedParams {
   readonly batch: number;
@@ -55,7 +55,7 @@ export function addScale({ count, factor }: AddScaleParams): Launch {
   const units = element === "vec4" ? count / 4 : count;
   return {
     kernel: assemble({
-      id: `add_scale_${count}_by_${String(Math.fround(factor)).replace(/[^0-9a-z]/gi, "_")}`,
+      id: `add_scale_${count}_by_${spelt(Math.fround(factor))}`,
       bindings: [
         { name: "a", access: "read", element, length: count },
         { name: "b", access: "read", element, length: count },
@@ -87,7 +87,7 @@ export function normalizeChannels({ batch, plane, mean, std }: NormalizeParams):
   const element = elementOf(plane);
   const units = element === "vec4" ? plane / 4 : plane;
   const count = batch * channels * units;
-  const text = [...mean, ...std].map((value) => String(Math.fround(value)).replace(/[^0-9a-z]/gi, "_")).join("_");
+  const text = [...mean, ...std].map((value) => spelt(Math.fround(value))).join("_");
   return {
     kernel: assemble({
       id: `normalize_b${batch}_${plane}_${text}`,

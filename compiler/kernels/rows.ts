@@ -1,5 +1,5 @@
 import { assemble, cover, elementOf, linearBuiltins, linearIndex, type Launch } from "./kernel.js";
-import { empty, f32, raw, u32, wgsl } from "./wgsl.js";
+import { empty, f32, raw, spelt, u32, wgsl } from "./wgsl.js";
 
 export interface LayerNormParams {
   /** Rows of the result. */
@@ -43,7 +43,7 @@ export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): L
   `;
   return {
     kernel: assemble({
-      id: `layer_norm_r${rows}_w${width}_e${String(eps).replace(/[^0-9a-z]/gi, "_")}${strided ? `_step${step}_start${start}` : ""}`,
+      id: `layer_norm_r${rows}_w${width}_e${spelt(eps)}${strided ? `_step${step}_start${start}` : ""}`,
       bindings: [
         { name: "x", access: "read", element, length: ((rows - 1) * step + start + 1) * width },
         { name: "scale", access: "read", element, length: width },
@@ -65,17 +65,17 @@ export interface RowScalesParams {
   readonly eps: number;
 }
 
-/** 1 / sqrt(variance + eps) of each row of x [rows, width] -> out [rows], for products that normalise their rows. Two passes, as above. */
+/** Mean and 1 / sqrt(variance + eps) of each row of x [rows, width] -> out [rows, 2], for products that normalise their rows. Two passes, as above. */
 export function rowScales({ rows, width, eps }: RowScalesParams): Launch {
   const element = elementOf(width);
   const unit = element === "vec4" ? 4 : 1;
   const { zero, total } = vectorOrScalar(unit);
   return {
     kernel: assemble({
-      id: `row_scales_r${rows}_w${width}_e${String(eps).replace(/[^0-9a-z]/gi, "_")}`,
+      id: `row_scales_r${rows}_w${width}_e${spelt(eps)}`,
       bindings: [
         { name: "x", access: "read", element, length: rows * width },
-        { name: "out", access: "read_write", element: "scalar", length: rows },
+        { name: "out", access: "read_write", element: "scalar", length: 2 * rows },
       ],
       workgroupSize: [rowsPerGroup, 1, 1],
       constants: { units: u32(width / unit), width: f32(width) },
@@ -91,7 +91,8 @@ export function rowScales({ rows, width, eps }: RowScalesParams): Launch {
           let centred = x[first + i] - mean;
           squares += centred * centred;
         }
-        out[index] = inverseSqrt(${total("squares")} / width + ${f32(eps)});
+        out[2u * index] = mean;
+        out[2u * index + 1u] = inverseSqrt(${total("squares")} / width + ${f32(eps)});
       `,
     }),
     workgroups: cover(rows, rowsPerGroup),

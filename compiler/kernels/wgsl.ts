@@ -35,6 +35,9 @@ export function f32(value: number): Wgsl {
   return (/[.e]/.test(text) ? text : `${text}.0`) as Wgsl;
 }
 
+/** A number as a part of a name: different numbers, different text, whatever stands beside it. */
+export const spelt = (value: number): string => `${value}`.replace("e-", "em").replace("e+", "e").replace("-", "m").replace(".", "p");
+
 /** A name or expression made of checked parts. */
 export const raw = (text: string): Wgsl => text as Wgsl;
 

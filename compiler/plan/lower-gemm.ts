@@ -51,8 +51,8 @@ function lowerPiece(context: LowerContext, node: NodeOf<"gemm">, { first, cols }
   const added = node.inputs[node.inputs.length - 1]!;
   if (addend === "read") operands.push({ value: added });
   if (addend === "table") operands.push(index.isWeight(added) ? { weight: weights.request(index, added, plainLayout(added.shape), "f32") } : { value: added });
-  // Scratch memory for the scale of each row, which some candidates compute first.
-  const scratch: Operand[] = norm ? [{ scratch: 4 * source.rows }] : [];
+  // Scratch memory for mean and scale of each row, which some candidates compute first.
+  const scratch: Operand[] = norm ? [{ scratch: 8 * source.rows }] : [];
   return { routine: remember(gemmId(params), () => gemmCandidates(params, { emulate: context.emulate ?? false })), operands: [...operands, { value: node.output }, ...scratch], inPlace };
 }
 

@@ -84,7 +84,9 @@ const mostKnown = 512;
 /** An id says all that a routine's candidates depend on, but for how they are written. */
 function candidatesOf(id: string, form: string, make: () => readonly Candidate[]): readonly Candidate[] {
   const key = `${form} ${id}`;
-  const candidates = known.get(key) ?? make();
+  const found = known.get(key);
+  if (found) return found;
+  const candidates = make();
   if (known.size >= mostKnown) known.clear();
   known.set(key, candidates);
   return candidates;

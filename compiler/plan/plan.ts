@@ -53,10 +53,12 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
   const shared: Shared = { dtype, bindingBytes, weights: new WeightStore(bindingBytes), kernels: new Map(), routines: new Map() };
   const graphs = new Map<number, Lowered & { readonly built: Graph }>();
   const graphOf = (batch: number) => {
+    const known = graphs.get(batch);
+    if (known) return known;
     const built = buildGraph(spec, { batch });
-    const known = graphs.get(batch) ?? { built, ...runPasses(built) };
-    graphs.set(batch, known);
-    return known;
+    const made = { built, ...runPasses(built) };
+    graphs.set(batch, made);
+    return made;
   };
   const batches = new Set(spec.batch.map((batch) => largestBatch(batch, graphOf(batch).graph, assignStorage(graphOf(batch).graph, dtype), bindingBytes)));
   const compiled = [...batches].sort((a, b) => a - b).map((batch) => compileProfile(batch, graphOf(batch).graph, shared));

@@ -38,7 +38,12 @@ export function verifyPlan(plan: Plan, recipe: WeightRecipe): void {
         if (offset % 256 !== 0 || bytes % 4 !== 0 || bytes <= 0 || offset + bytes > size) fail(`${label}: view ${offset} + ${bytes} of ${buffer} (${size} bytes)`);
       });
       const { choices } = routines.get(dispatch.routine) ?? fail(`${label}: no routine ${dispatch.routine}`);
-      if (choices.length === 0) fail(`${label}: ${dispatch.routine} has no choices`);
+      const [first] = choices;
+      if (!first) return fail(`${label}: ${dispatch.routine} has no choices`);
+      // Whatever a device lacks, this one runs there, if the plan does.
+      const beyond = first.launches.map((launch) => kernels.get(launch.kernel)).find((kernel) => kernel !== undefined && (kernel.subgroupSize !== undefined || kernel.matrix !== undefined || (kernel.features ?? []).some((feature) => plan.dtype !== "f16" || feature !== "shader-f16")));
+      if (beyond) fail(`${label}: ${beyond.id}, of the choice that runs anywhere, does not`);
+      for (const { name, costs } of choices) if (costs.length !== plan.targets.length) fail(`${label}: ${name} has ${costs.length} costs for ${plan.targets.length} targets`);
       for (const { launches } of choices) for (const launch of launches) verifyLaunch(dispatch, launch, kernels);
     }
   }

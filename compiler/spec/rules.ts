@@ -106,10 +106,9 @@ const longestColumn = largestBinding / 4 / 8;
 /** Rows or columns of the largest matrix that one launch covers: 65535 workgroups of 64. */
 const largestSide = 65535 * 64;
 
-const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim, mlp, representation, classes, geometry, patch, batch }) => {
+const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim, mlp, representation, classes, geometry, patch }) => {
   const inner = heads * headDim;
   const { map, tokens, features } = geometry;
-  const images = Math.max(...batch);
   const maps = stemMaps([channels, ...image], stem);
   const weights = [
     ...stem.map(({ channels: out, kernel }, i) => ({ field: "stem", what: `the weight of layer ${i}`, bytes: 4 * out * maps[i]![0] * kernel ** 2 })),
@@ -130,7 +129,7 @@ const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim,
     ...stem.map(({ kernel }, i) => ({ field: "stem", what: `a window of layer ${i}`, values: maps[i]![0] * kernel ** 2 })),
     { field: "patch", what: "a patch", values: map[0] * patch[0] * patch[1] },
   ];
-  const rows = images * maps.slice(1).reduce((most, [, h, w]) => Math.max(most, h * w), tokens);
+  const rows = maps.slice(1).reduce((most, [, h, w]) => Math.max(most, h * w), tokens);
   const columns = Math.max(3 * inner, mlp.hidden);
   return [
     ...when(total > largestWeights, "spec", () => `about ${gib(total)} GiB of weights (dim ${dim}, depth ${depth}, mlp.hidden ${mlp.hidden}, ${classes} classes); the limit is ${gib(largestWeights)} GiB`),
@@ -141,7 +140,7 @@ const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim,
       .filter(({ bytes }) => bytes > largestBinding)
       .slice(0, 1)
       .flatMap(({ what, bytes }) => when(true, "image", () => `one image ${what} needs ${inBytes(bytes)}; WebGPU bindings hold ${inBytes(largestBinding)}, use a smaller image or width, or a larger patch`)),
-    ...when(rows > largestSide, "batch", () => `${images} ${images === 1 ? "image makes" : "images make"} a matrix of ${rows} rows; a launch covers ${largestSide}, use a smaller batch or image`),
+    ...when(rows > largestSide, "image", () => `one image makes a matrix of ${rows} rows; a launch covers ${largestSide}, use a smaller image`),
     ...when(columns > largestSide, "heads", () => `${heads} of width ${headDim} make a matrix of ${columns} columns; a launch covers ${largestSide}, use fewer or narrower heads`),
   ];
 };

@@ -7,15 +7,16 @@ const hopeless = 1.5;
 
 /**
  * The candidates that a package carries: for each target its few best, and always the first, which is legal on every adapter. Few, for each
- * is text to download; a pipeline is built only of those that a run uses. Adapters of one kind differ in whether they have matrix units, so
- * the best that does without is there as well.
+ * is text to download; a pipeline is built only of those that a run uses. Adapters of one kind differ in what matrix units
+ * they have, so the best for each unit is there, and the best without.
  */
 export function shortlist(candidates: readonly Candidate[]): readonly Candidate[] {
   const kept = new Set([candidates[0]!]);
   for (const target of targets) {
-    const usable = candidates.filter(({ needs: { subgroupSize } }) => subgroupSize === undefined || subgroupSize === target.subgroupSize);
+    const usable = candidates.filter(({ needs: { subgroupSize } }) => subgroupSize === undefined || target.subgroupSize === undefined || subgroupSize === target.subgroupSize);
     const [first, ...rest] = usable;
-    const groups = [true, false].map((wanted) => rest.filter(({ needs: { matrices = false } }) => matrices === wanted));
+    const units = new Set(rest.map(({ needs }) => needs.matrices));
+    const groups = [...units].map((unit) => rest.filter(({ needs }) => needs.matrices === unit));
     for (const group of groups) for (const candidate of best(group, first!, target)) kept.add(candidate);
   }
   return candidates.filter((candidate) => kept.has(candidate));

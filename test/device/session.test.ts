@@ -3,6 +3,7 @@ import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { AbiError, AdapterError, DeviceLostError, InputError, VitcError, WeightsError } from "../../runtime/errors.js";
 import { abi, Model, type LoadOptions, type ModelDefinition, type Variant } from "../../runtime/model.js";
+import { adapterKey } from "../../runtime/choose.js";
 import * as platform from "../../runtime/node.js";
 import type { DType, Plan } from "../../runtime/plan.js";
 import { softwareReason } from "../tools/adapter.js";
@@ -165,6 +166,11 @@ else {
     const error = await rejection(Model.load({ ...definition(), abi: 999 }, options(device)));
     assert.instance(error, AbiError);
     assert.match(error.message, "npx vitc compile spec.json");
+    // Another ABI may have had another shape: before 2 there were no variants.
+    const { plan, kernels, recipe } = definition().variants[0];
+    const old = await rejection(Model.load({ abi: 1, plan, kernels, recipe, command: "npx vitc compile spec.json", platform: () => Promise.resolve(platform) } as never, options(device)));
+    assert.instance(old, AbiError);
+    assert.match(old.message, "npx vitc compile spec.json");
   });
 
   test("the null backend is refused: nothing plausible comes from a device that executes nothing", async () => {
@@ -211,6 +217,25 @@ else {
     assert.instance(await pending, DeviceLostError);
     assert.instance(await rejection(model.run(f32(images))), DeviceLostError);
     await rejection(load(definition(), mortal));
+  });
+
+  test("routines are done in other ways on request, the others as load chose them; not after the model was disposed", async () => {
+    using first = await load(definition(), device);
+    const [one, two] = [...first.routines].filter(([, { by }]) => by === "cost").map(([id]) => id) as [string, string];
+    const table = { adapter: adapterKey(first.adapter), choices: { [two]: first.routines.get(two)!.choice.name } };
+    using model = await Model.load<AnyOutputs>(definition(), { ...options(device), tuned: [table] });
+    assert.is(model.routines.get(two)!.by, "tuned");
+    const before = (await model.run(f32(images))).logits!;
+    await model.choose({ [one]: "register_8x8_w8x8" });
+    assert.equal([model.routines.get(one)!.choice.name, model.routines.get(one)!.by, model.routines.get(two)!.by], ["register_8x8_w8x8", "tuned", "tuned"]);
+    assert.ok(worstError((await model.run(f32(images))).logits!, before) < 1e-5);
+
+    assert.match((await rejection(model.choose({ [one]: "matrix_of_dreams" }))).message, /matrix_of_dreams on SwiftShader|matrix_of_dreams on llvmpipe/);
+    assert.match((await rejection(model.choose({ "no such": "only" }))).message, "no routine no such");
+    assert.match((await rejection(Model.load(definition(), { ...options(device), tuned: table as never }))).message, "list of tables");
+    const late = rejection(model.choose({}));
+    model.dispose();
+    assert.match((await late).message, "was disposed");
   });
 
   test("a software adapter is said out loud, once", async () => {

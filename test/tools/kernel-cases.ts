@@ -99,7 +99,9 @@ export function gemm({ x, w, source = { kind: "rows" }, bias = true, activation,
   };
   const make = (name: string, shape: Shape): Tensor => {
     if (name === "zero") return tensor(shape, new Float64Array(elements(shape)));
-    const { data } = randomTensor(shape, name, name === "x" || name === "stream" ? magnitude : 1);
+    const drawn = randomTensor(shape, name, name === "x" || name === "stream" ? magnitude : 1);
+    // A norm leaves the mean of its rows to weights whose sum is zero.
+    const { data } = norm && name === "w" ? centred(drawn) : drawn;
     return { shape, data: name === "x" ? data.map((value) => Math.fround(value + offset)) : data };
   };
   const inner = elements(w) / w[0]!;
@@ -108,6 +110,8 @@ export function gemm({ x, w, source = { kind: "rows" }, bias = true, activation,
     const left = absolute(norm ? scaledRows(tensors("x"), norm.eps) : tensors("x"));
     const products = evaluate("gemm", { ...product, bias: false }, [left, absolute(tensors("w"))]).data;
     const weights = evaluate("gemm", { ...product, bias: false }, [{ ...left, data: left.data.map(() => 1) }, absolute(tensors("w"))]).data;
+    const leaks = norm ? rowMeans(scaledRows(tensors("x"), norm.eps)) : [];
+    const sums = rowMeans(tensors("w")).map((mean) => mean * inner);
     const biases = bias ? absolute(tensors("bias")).data : undefined;
     const added = residual ? absolute(tensors("stream")).data : table ? absolute(tensors("table")).data : undefined;
     const slope = activation ? steepest : 1;
@@ -115,19 +119,33 @@ export function gemm({ x, w, source = { kind: "rows" }, bias = true, activation,
       const cols = w[0]!;
       const tokens = table ? last(exact.shape.slice(0, -1)) : 0;
       // Matrix units take A in f16; what is stored so is exact.
-      const rounds = choice.startsWith("matrix") && (norm !== undefined || source.kind !== "rows");
+      const matrix = choice.includes("matrix");
+      const rounds = matrix && (norm !== undefined || source.kind !== "rows");
       return (i) => {
         const row = Math.floor(i / cols);
         // Prefix rows have no product.
         const at = prefix === 0 ? i : row % tokens < prefix ? undefined : i - (Math.floor(row / tokens) + 1) * prefix * cols;
         const product = at === undefined ? 0 : products[at]!;
         const rounding = rounds && at !== undefined ? halfEps * product + halfLeast * weights[at]! : 0;
+        // They take the mean off, so what rounding left of the weights' sums is not multiplied with it.
+        const leak = matrix && norm ? Math.abs(leaks[row]! * sums[i % cols]!) : 0;
         const addend = added ? added[table ? i % (tokens * cols) : i]! : 0;
-        return slope * (contraction(inner) * (product * (norm ? 2 : 1) + (biases?.[i % cols] ?? 0)) + rounding) + contraction(0) * addend + (activation ? activationError(exact.data[i]!) : 0);
+        return slope * (contraction(inner) * (product * (norm ? 2 : 1) + (biases?.[i % cols] ?? 0)) + rounding + leak) + contraction(0) * addend + (activation ? activationError(exact.data[i]!) : 0);
       };
     };
   };
   return caseOf(build, make, bound, dtype);
+}
+
+const rowMeans = ({ data, shape }: Tensor): number[] => Array.from({ length: shape[0] === undefined ? 0 : data.length / rowLength(shape) }, (_, row) => sum(rowLength(shape), (c) => data[row * rowLength(shape) + c]! / rowLength(shape)));
+
+/** Of a matrix [.., in], or of a window [out, ...]. */
+const rowLength = (shape: Shape): number => (shape.length === 4 ? elements(shape.slice(1)) : last(shape));
+
+/** Rows minus their mean. */
+function centred({ shape, data }: Tensor): Tensor {
+  const means = rowMeans({ shape, data });
+  return { shape, data: data.map((value, i) => Math.fround(value - means[Math.floor(i / rowLength(shape))]!)) };
 }
 
 /** Rows times 1 / sqrt(variance + eps). */

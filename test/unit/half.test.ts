@@ -2,13 +2,14 @@
 import * as assert from "uvu/assert";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
-import { firstBeyondHalf, halfWord, toHalves } from "../../runtime/half.js";
+import { firstBeyondHalf, halfWord, toHalves, toHalvesBalanced } from "../../runtime/half.js";
 import type { PackedTensor, WeightStep } from "../../runtime/plan.js";
 import { packTensor } from "../../runtime/recipe.js";
 import { loadWeights } from "../../runtime/weights.js";
 import { fromHalf, fromHalves } from "../tools/halves.js";
 import { smallSpec } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
+import { randomTensor, sum } from "../tools/tensors.js";
 import { f32, makeFile, refusal, type MadeTensor } from "./weight-files.js";
 
 const test = suite("halves");
@@ -188,6 +189,18 @@ test("a model in f16 refuses a matrix beyond it, takes such a bias, and in f32 t
   assert.match(problems[0]!.message, /^"blocks\.0\.mlp\.fc2\.weight" becomes too large at \[1, 0\] when it is packed as f16 \(from 100000\); load the model with dtype f32$/);
   assert.ok((await load("f16", "blocks.0.mlp.fc2.bias")) > 0);
   assert.ok((await load("f32", "blocks.0.mlp.fc2.weight")) > 0);
+});
+
+test("columns rounded in balance keep their sums, and each value is off by one unit at most", () => {
+  const [rows, cols] = [768, 5];
+  const values = randomTensor([rows, cols], "balanced", 0.05).data.map((value, i) => value - (i % cols === 4 ? value : 0));
+  const sumOf = (numbers: ArrayLike<number>, column: number): number => sum(rows, (row) => numbers[row * cols + column]!);
+  const balanced = fromHalves(toHalvesBalanced(values, cols));
+  const plain = fromHalves(toHalves(values));
+  for (let column = 0; column < cols; column++) assert.ok(Math.abs(sumOf(balanced, column) - sumOf(values, column)) <= 2 ** -15, `column ${column}`);
+  assert.ok([0, 1, 2, 3].some((column) => Math.abs(sumOf(plain, column) - sumOf(values, column)) > 2 ** -13), "rounded one by one the sums move, so the test can fail");
+  balanced.forEach((value, i) => assert.ok(Math.abs(value - values[i]!) <= Math.max(2 ** -24, 2 ** -10 * Math.abs(values[i]!) + 2 ** -15), `${values[i]} became ${value}`));
+  assert.ok(balanced.every((value, i) => i % cols !== 4 || value === 0), "zeros stay zeros");
 });
 
 test.run();

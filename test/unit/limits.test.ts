@@ -140,11 +140,12 @@ test("a limit is named where it is needed, with what is needed, and nowhere else
   assert.is(whole.limits["maxStorageBufferBindingSize"], 4096 * 20_000 * 4);
   assert.is(whole.limits["maxBufferSize"], Math.max(...whole.weightBuffers));
   assert.equal(whole.limits, needs(whole));
-  // Reading every block of 32 images back takes a large buffer, and no large binding.
+  // Every block of 32 images could not be read back at once, so fewer run together.
   const { plan: tapped } = planOf({ name: "l", image: 224, patch: 16, dim: 1024, depth: 24, heads: 16, batch: 32, outputs: ["blocks.*"] });
   const [profile] = tapped.programs.infer;
   assert.is(profile!.readbackBytes, profile!.outputs.reduce((sum, { view }) => sum + Math.ceil(view[2] / 8) * 8, 0));
-  assert.equal(tapped.limits, { maxBufferSize: profile!.readbackBytes });
+  assert.equal(tapped.limits, {});
+  assert.ok(profile!.batch < 32 && profile!.readbackBytes <= defaults.buffer, `${profile!.batch} images, ${profile!.readbackBytes} bytes`);
   assert.ok(profile!.arenas.every(({ bytes }) => bytes <= defaults.buffer));
 });
 

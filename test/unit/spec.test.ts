@@ -139,7 +139,7 @@ const absurd: readonly (readonly [title: string, changes: object, sentence: RegE
   ["an image of gigabytes", { image: 4096, patch: 64, channels: 64 }, /^image: one image of 64 x 4096 x 4096 needs \S+ [MG]iB; WebGPU bindings hold 128 MiB/],
   ["a stem's map of gigabytes", { image: 1024, stem: [{ channels: 4096, kernel: 3 }] }, /^image: one image of 4096 x 1024 x 1024 behind layer 0 of the stem needs \S+ [MG]iB; WebGPU bindings hold 128 MiB/],
   ["hidden layers of one image that no binding holds", { image: 4096, channels: 1, mlp: { ratio: 8 } }, /^image: one image of 65537 tokens needs 384 MiB; WebGPU bindings hold 128 MiB/],
-  ["more rows than a launch covers", { image: 32, patch: 4, dim: 4, heads: 1, batch: 65536 }, /^batch: 65536 images make a matrix of 4259840 rows; a launch covers 4194240/],
+  ["more rows than a launch covers", { image: 2100, patch: 42, dim: 4, heads: 1, stem: [{ channels: 1, kernel: 3, stride: 1 }] }, /^image: one image makes a matrix of 4410000 rows; a launch covers 4194240/],
   ["more columns than a launch covers", { image: 16, dim: 4, heads: 2048, headDim: 1024 }, /^heads: 2048 of width 1024 make a matrix of 6291456 columns/],
   ["a list of unknown outputs", { depth: 1024, outputs: Array.from({ length: 400 }, (_, i) => `unknown${i}`) }, /^outputs: "unknown0" is not an output/],
   ["an output with a long name", { depth: 1024, outputs: ["b".repeat(1e6)] }, /^outputs: "b+\.\.\. is not an output/],

@@ -12,7 +12,7 @@ import { resolve } from "../../compiler/spec/resolve.js";
 import { cost, costsOf } from "../../compiler/target/cost.js";
 import { shortlist } from "../../compiler/target/shortlist.js";
 import { targets, type Target } from "../../compiler/target/targets.js";
-import type { DType, Kernel } from "../../runtime/plan.js";
+import type { DType } from "../../runtime/plan.js";
 import { exampleSpecs } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
 
@@ -80,15 +80,17 @@ test("the first candidate is always carried, and others only if they are worth i
   assert.equal(carried(candidate("first", slow), candidate("even"), candidate("better", { fmas: work.fmas / 1.1 })).slice(0, 2), ["first", "even"]);
 });
 
-test("a candidate for other subgroups than a target's counts for nothing there", () => {
+test("a candidate for other subgroups than a target's counts for nothing there, and where they vary it counts", () => {
   const eight = candidate("eight", { fmas: 1, loads: 1 }, { subgroupSize: 8 });
-  const sixteen = candidate("sixteen", { fmas: 1, loads: 1 }, { subgroupSize: 16 });
+  // Its barriers cost a CPU much more, and it does not run on one with subgroups of 4 or 8.
+  const sixteen = candidate("sixteen", { fmas: 1, loads: 1, barriers: 1 }, { subgroupSize: 16 });
   assert.equal(carried(candidate("first"), eight), ["first", "eight"]);
-  assert.equal(carried(candidate("first"), sixteen), ["first"]);
+  assert.equal(carried(candidate("first"), sixteen), ["first", "sixteen"]);
+  assert.equal(carried(candidate("first"), candidate("slower", { fmas: 1e6, loads: 1e6 }, { subgroupSize: 16 })), ["first"]);
 });
 
 test("beside what needs matrix units the best that does without is carried", () => {
-  const matrices = Array.from({ length: 9 }, (_, i) => candidate(`matrix${"abcdefghi"[i]}`, { fmas: 1 + i, loads: 1 }, { subgroupSize: 32, matrices: true }));
+  const matrices = Array.from({ length: 9 }, (_, i) => candidate(`matrix${"abcdefghi"[i]}`, { fmas: 1 + i, loads: 1 }, { subgroupSize: 32, matrices: "16x16x16" }));
   const found = carried(candidate("first", slow), ...matrices, candidate("plain"));
   assert.ok(found.includes("plain") && found.includes("matrixa"), found.join());
 });

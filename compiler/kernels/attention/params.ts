@@ -1,6 +1,6 @@
 import type { DType } from "../../../runtime/plan.js";
 import { elementOf, type Binding } from "../kernel.js";
-import { raw, u32 } from "../wgsl.js";
+import { raw, spelt, u32 } from "../wgsl.js";
 
 export interface AttentionParams {
   readonly batch: number;
@@ -19,7 +19,7 @@ export interface AttentionParams {
 /** Names an attention: equal names, equal meaning and operands. */
 export function attentionId({ batch, tokens, queries, packed, heads, headDim, scale, dtypes }: AttentionParams): string {
   const parts = [`attention_b${batch}_t${tokens}${packed ? "" : `_q${queries}`}_h${heads}_d${headDim}`];
-  if (scale !== 1) parts.push(`s${String(Math.fround(scale)).replace(/[^0-9a-z]/gi, "_")}`);
+  if (scale !== 1) parts.push(`s${spelt(Math.fround(scale))}`);
   if (dtypes.in === "f16" || dtypes.out === "f16") parts.push(dtypes.in, dtypes.out);
   return parts.join("_");
 }

@@ -85,11 +85,12 @@ export function quadAttention(params: AttentionParams, queries: 8 | 4): Launch {
     kernel: assemble({
       id: `${attentionId(params)}_quad${queries}`,
       bindings,
-      workgroupSize: [quad, 2, 1],
+      // One axis: where there are two, a quad may be a square of both.
+      workgroupSize: [2 * quad, 1, 1],
       constants,
-      builtins: raw(`@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>, ${quadBuiltin}`),
+      builtins: raw(`@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32, ${quadBuiltin}`),
       body: wgsl`
-        let pair = local.y;
+        let pair = lane / 4u;
         ${body}
       `,
       needs: quadNeeds,

@@ -8,12 +8,14 @@ import { writesVectors, type GemmParams } from "./params.js";
  * beyond the matrix. Where rows are normalised, the sum is already multiplied by its row's scale. `group` counts fours of columns.
  */
 export function epilogue(params: GemmParams): Wgsl[] {
-  const { source, cols, bias, activation } = params;
+  const { source, cols, bias, activation, addend, dtypes } = params;
   const vectors = writesVectors(params);
   const steps: Wgsl[] = [raw("var value = sum;")];
   if (source.kind !== "rows" && source.prefix > 0) steps.push(raw(`value = select(value, vec4<f32>(0.0), row % ${source.tokens}u < ${source.prefix}u);`));
   if (bias) steps.push(raw("value += bias[group];"));
   if (activation !== "none") steps.push(raw("value = activate(value);"));
+  // Beyond f16's range a conversion may give anything; what is stored so stays finite.
+  if (dtypes.out === "f16" && addend === "none") steps.push(raw("value = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));"));
   const finish = wgsl`
     fn finish(row: u32, group: u32, sum: vec4<f32>) {
       if (row >= ${u32(source.rows)} || group * 4u >= ${u32(cols)}) { return; }
@@ -27,7 +29,7 @@ export function epilogue(params: GemmParams): Wgsl[] {
 function storeVector(params: GemmParams): Wgsl {
   const { within } = params;
   const units = within.cols / 4;
-  return lines([raw(`let at = row * ${units}u + ${within.first / 4}u + group;`), raw(`out[at] = ${outType(params)}(value${addend(params, "at", units, "group")});`)]);
+  return lines([raw(`let at = row * ${units}u + ${within.first / 4}u + group;`), raw(`out[at] = ${outType(params)}(value${addition(params, "at", units, "group")});`)]);
 }
 
 function storeScalars(params: GemmParams): Wgsl {
@@ -37,7 +39,7 @@ function storeScalars(params: GemmParams): Wgsl {
       let col = group * 4u + i;
       if (col < ${u32(cols)}) {
         let at = row * ${u32(within.cols)} + ${u32(within.first)} + col;
-        out[at] = ${raw(outType(params))}(value[i]${raw(addend(params, "at", within.cols, "col"))});
+        out[at] = ${raw(outType(params))}(value[i]${raw(addition(params, "at", within.cols, "col"))});
       }
     }
   `;
@@ -45,7 +47,7 @@ function storeScalars(params: GemmParams): Wgsl {
 
 const outType = (params: GemmParams): string => elementType({ element: writesVectors(params) ? "vec4" : "scalar", dtype: params.dtypes.out });
 
-function addend({ addend: kind, source, within }: GemmParams, at: string, units: number, column: string): string {
+function addition({ addend: kind, source, within }: GemmParams, at: string, units: number, column: string): string {
   switch (kind) {
     case "none":
       return "";

@@ -1,4 +1,4 @@
-import { candidate, type Candidate, type CandidateLaunch, type Work } from "../candidate.js";
+import { candidate, type Candidate, type CandidateLaunch, type Needs, type Work } from "../candidate.js";
 import type { Launch } from "../kernel.js";
 import { rowScales } from "../rows.js";
 import { matrixBytes, matrixGemm, matrixInvocations, matrixName, matrixSubgroup, type MatrixTile } from "./matrix.js";
@@ -36,7 +36,6 @@ const stagedTiles: readonly StagedTile[] = [
   { rows: 128, cols: 64, depth: 8, each: [8, 8], slices: 1 },
   { rows: 32, cols: 32, depth: 16, each: [4, 4], slices: 1 },
   { rows: 32, cols: 32, depth: 8, each: [4, 4], slices: 4 },
-  { rows: 16, cols: 64, depth: 16, each: [4, 4], slices: 4 },
 ];
 
 const splitTiles: readonly SplitTile[] = [
@@ -45,7 +44,7 @@ const splitTiles: readonly SplitTile[] = [
   { rows: 4, across: 8, slices: 8 },
 ];
 
-const matrixNeeds = { subgroupSize: matrixSubgroup, matrices: true } as const;
+const matrixNeeds = ({ unit }: MatrixTile): Needs => ({ subgroupSize: matrixSubgroup, matrices: unit.join("x") });
 
 /** WebGPU's default limits, which candidates stay within. */
 const limits = { sharedBytes: 16384, invocations: 256 } as const;
@@ -61,15 +60,16 @@ export function gemmCandidates(params: GemmParams, { emulate = false }: { readon
     ...stagedTiles.filter((tile) => fitsRows(tile.rows, params) && stagedIsLegal(params, tile)).map((tile) => candidate(stagedName(tile), stagedWork(params, tile), () => [stagedGemm(inline, tile)])),
     ...splitTiles.filter((tile) => splitIsLegal(params, tile)).map((tile) => candidate(splitName(tile), splitWork(params, tile), () => [splitGemm(inline, tile)])),
     ...quadTiles.filter((tile) => fitsRows(tile.rows, params)).map((tile) => candidate(quadName(tile), quadWork(inline, tile), () => [quadGemm(inline, tile)])),
-    ...matrixTiles.filter((tile) => matrixIsLegal(params, tile)).map((tile) => candidate(matrixName(tile), matrixWork(params, tile), () => [matrixGemm(inline, tile, { emulate })], { needs: matrixNeeds })),
   ];
   const { norm, source } = params;
-  if (!norm) return candidates;
+  const matrices = matrixTiles.filter((tile) => matrixIsLegal(params, tile));
+  if (!norm) return [...candidates, ...matrices.map((tile) => candidate(matrixName(tile), matrixWork(params, tile), () => [matrixGemm(params, tile, { emulate })], { needs: matrixNeeds(tile) }))];
   const given = { ...params, norm: { ...norm, from: "buffer" as const } };
   const scales = (): Launch => rowScales({ rows: source.rows, width: source.inner, eps: norm.eps });
   const tile = registerTiles[0]!;
   return [
     ...candidates,
+    ...matrices.map((tile) => candidate(`scales_then_${matrixName(tile)}`, matrixWork(params, tile), () => apart(given, scales(), matrixGemm(given, tile, { emulate })), { count: 2, needs: matrixNeeds(tile) })),
     candidate(`scales_then_${registerName(tile)}`, registerWork(given, tile), () => apart(given, scales(), registerGemm(given, tile)), { count: 2 }),
     ...quadTiles.filter(({ rows, across }) => across === 8 && fitsRows(rows, params)).map((quad) => candidate(`scales_then_${quadName(quad)}`, quadWork(given, quad), () => apart(given, scales(), quadGemm(given, quad)), { count: 2 })),
   ];
@@ -79,7 +79,7 @@ export function gemmCandidates(params: GemmParams, { emulate = false }: { readon
 function apart(params: GemmParams, scales: Launch, { kernel, workgroups }: Launch): readonly CandidateLaunch[] {
   const bindings = gemmBindings(params, { element: "vec4" });
   const out = bindings.length - 2;
-  const bind = bindings.map(({ name: binding }, i) => (binding === "rstd" ? out + 1 : binding === "out" ? out : i));
+  const bind = bindings.map(({ name: binding }, i) => (binding === "statistics" ? out + 1 : binding === "out" ? out : i));
   return [{ kernel: scales.kernel, workgroups: scales.workgroups, bind: [0, out + 1] }, { kernel, workgroups, bind }];
 }
 
@@ -129,7 +129,7 @@ function matrixIsLegal({ source, norm, dtypes }: GemmParams, tile: MatrixTile): 
   const { rows, cols, depth } = tile;
   const invocations = matrixInvocations(tile);
   const even = Number.isInteger((rows * depth) / 4 / invocations) && Number.isInteger(((cols / 4) * depth) / invocations);
-  // Statistics of rows need the same count in each piece.
+  // Zeros behind a row would not stay zeros when its mean is taken off.
   return dtypes.weight === "f16" && even && rows < 4 * source.rows && matrixBytes(tile) <= limits.sharedBytes && (!norm || source.inner % depth === 0);
 }
 

@@ -1,5 +1,5 @@
 import { assemble, type KernelNeeds, type Launch } from "../kernel.js";
-import { empty, f32, lines, range, raw, u32, wgsl, type Wgsl } from "../wgsl.js";
+import { empty, lines, range, raw, u32, wgsl, type Wgsl } from "../wgsl.js";
 import { epilogue } from "./epilogue.js";
 import { gemmBindings, gemmKernelId, padColumns, type GemmParams } from "./params.js";
 import { loader } from "./source.js";
@@ -29,13 +29,14 @@ export const matrixInvocations = ({ subgroups }: MatrixTile): number => subgroup
 /** Bytes of workgroup memory. */
 export function matrixBytes(tile: MatrixTile): number {
   const { rows, cols, depth, unit, subgroups } = tile;
-  return 2 * (rows * (depth + padding) + depth * (cols + padding)) + 4 * subgroups[0] * subgroups[1] * unit[0] * unit[1] + 4 * rows;
+  return 2 * (rows * (depth + padding) + depth * (cols + padding)) + 4 * subgroups[0] * subgroups[1] * unit[0] * unit[1];
 }
 
 /**
  * Family `matrix`: blocks of A and W are staged as f16, and subgroups multiply them with matrix units (`chromium-experimental-subgroup-matrix`),
  * adding up in f32. Units give no access to single elements, so finished tiles go through workgroup memory to the epilogue.
- * A is rounded to f16 (and held to its range) as it is staged, after the statistics of its rows were taken in f32.
+ * A is rounded to f16 (and held to its range) as it is staged. Rows that are to be normalised are so before: what is left of a large mean
+ * or an outlier after the rounding would not cancel. They need their statistics given.
  *
  * `emulate`: the same tiles, staging and order of sums in plain WGSL, each invocation of a subgroup computing its share of a unit. It is slow,
  * and there to test the tile mathematics on adapters without matrix units.
@@ -53,7 +54,6 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
   const [leftStride, rightStride] = [depth + padding, tile.cols + padding];
   const leftPieces = (rows * depth) / 4 / invocations;
   const rightPieces = (groups * depth) / invocations;
-  const inline = norm?.from === "inline";
   const units = emulate ? emulatedUnits(tile, leftStride, rightStride) : hardwareUnits(tile, leftStride, rightStride);
 
   const stageLeft = range(leftPieces).map(
@@ -62,10 +62,10 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
         let piece = lane + ${u32(p * invocations)};
         let row = piece / ${u32(depth / 4)};
         let k = piece % ${u32(depth / 4)} * 4u;
-        let value = left(min(firstRow + row, rows - 1u), first + k);
+        let source_row = min(firstRow + row, rows - 1u);
+        let value = ${raw(norm ? "(left(source_row, first + k) - statistics[2u * source_row]) * statistics[2u * source_row + 1u]" : "left(source_row, first + k)")};
         let half = vec4<f16>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
         ${range(4).map((i) => raw(`block_a[row * ${leftStride}u + k + ${i}u] = half[${i}];`))}
-        ${inline ? lines([raw(`let off = value - mean${p};`), raw(`mean${p} += off / seen;`), raw(`squares${p} += off * (value - mean${p});`)]) : empty}
       }
     `,
   );
@@ -95,7 +95,7 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
         for (var i = member; i < ${u32(perUnit)}; i += ${u32(matrixSubgroup)}) {
           let row = subRow + ${u32(r * m)} + i / ${u32(n / 4)};
           let at = subgroup * ${u32(m * n)} + i * 4u;
-          finish(firstRow + row, firstGroup + (subColumn + ${u32(c * n)}) / 4u + i % ${u32(n / 4)}, vec4<f32>(drained[at], drained[at + 1u], drained[at + 2u], drained[at + 3u])${norm ? raw(inline ? " * row_scales[row]" : " * rstd[min(firstRow + row, rows - 1u)]") : empty});
+          finish(firstRow + row, firstGroup + (subColumn + ${u32(c * n)}) / 4u + i % ${u32(n / 4)}, vec4<f32>(drained[at], drained[at + 1u], drained[at + 2u], drained[at + 3u]));
         }
         workgroupBarrier();
       `,
@@ -104,26 +104,23 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
 
   const body = wgsl`
     let subgroup = ${raw(emulate ? `lane / ${matrixSubgroup}u` : "subgroup_index")};
-    let member = lane % ${u32(matrixSubgroup)};
+    let member = ${raw(emulate ? `lane % ${matrixSubgroup}u` : "subgroup_member")};
     let subRow = subgroup / ${u32(subgroups[1])} * ${u32(down * m)};
     let subColumn = subgroup % ${u32(subgroups[1])} * ${u32(across * n)};
     let firstRow = group_id.y * ${u32(rows)};
     let firstGroup = group_id.x * ${u32(groups)};
     ${units.declare(down * across)}
-    ${inline ? lines([raw("var seen = 0.0;"), ...range(leftPieces).map((p) => raw(`var mean${p} = vec4<f32>(0.0); var squares${p} = vec4<f32>(0.0);`))]) : empty}
     for (var first = 0u; first < inner; first += ${u32(depth)}) {
-      ${inline ? raw("seen += 1.0;") : empty}
       ${lines([...stageLeft, ...stageRight])}
       workgroupBarrier();
       ${multiply}
       workgroupBarrier();
     }
-    ${inline ? rowScales(tile, leftPieces, source.inner, norm.eps) : empty}
     ${lines(drain)}
   `;
 
   const needs: KernelNeeds = emulate
-    ? { enables: inline ? ["subgroups"] : [], features: inline ? ["subgroups"] : [] }
+    ? { enables: [], features: [] }
     : { enables: ["subgroups", "chromium_experimental_subgroup_matrix"], features: ["subgroups", "chromium-experimental-subgroup-matrix"], subgroupSize: matrixSubgroup, matrix: unit };
   return {
     kernel: assemble({
@@ -135,10 +132,9 @@ export function matrixGemm(params: GemmParams, tile: MatrixTile, { emulate = fal
         block_a: raw(`array<f16, ${rows * leftStride}>`),
         block_w: raw(`array<f16, ${depth * rightStride}>`),
         drained: raw(`array<f32, ${subgroups[0] * subgroups[1] * m * n}>`),
-        ...(inline && { row_scales: raw(`array<f32, ${rows}>`) }),
       },
       helpers: [left.random, units.helper, ...epilogue(params)],
-      builtins: raw(`@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group_id: vec3<u32>${emulate ? "" : ", @builtin(subgroup_id) subgroup_index: u32"}`),
+      builtins: raw(`@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group_id: vec3<u32>${emulate ? "" : ", @builtin(subgroup_id) subgroup_index: u32, @builtin(subgroup_invocation_id) subgroup_member: u32"}`),
       body,
       needs,
     }),
@@ -191,31 +187,4 @@ function emulatedUnits({ unit: [m, n, k] }: MatrixTile, leftStride: number, righ
     multiply: (i, left, right) => raw(`multiply_unit(member, ${left}, ${right}, &sum${i});`),
     store: (i, at) => raw(`for (var i = 0u; i < ${each}u; i++) { drained[${at} + member * ${each}u + i] = sum${i}[i]; }`),
   };
-}
-
-/**
- * The pieces of a row belong to neighbours in a subgroup. Two sets of the same count n join (Chan, Golub and LeVeque 1983) to the mean of
- * the means and the sum of the squares plus n / 2 times the square of the means' difference.
- */
-function rowScales(tile: MatrixTile, pieces: number, inner: number, eps: number): Wgsl {
-  const perRow = tile.depth / 4;
-  const joins = range(Math.log2(perRow)).map(
-    (level) => wgsl`
-      {
-        let other = subgroupShuffleXor(mean, ${u32(2 ** level)});
-        squares += subgroupShuffleXor(squares, ${u32(2 ** level)}) + ${f32(2 ** level * 2)} * seen * (mean - other) * (mean - other);
-        mean = (mean + other) * 0.5;
-      }
-    `,
-  );
-  const piece = (p: number): Wgsl => wgsl`
-    {
-      var mean = dot(${raw(`mean${p}`)}, vec4<f32>(0.25));
-      let apart = ${raw(`mean${p}`)} - mean;
-      var squares = dot(${raw(`squares${p}`)}, vec4<f32>(1.0)) + seen * dot(apart, apart);
-      ${joins}
-      if (lane % ${u32(perRow)} == 0u) { row_scales[(lane + ${u32(p * matrixInvocations(tile))}) / ${u32(perRow)}] = inverseSqrt(squares / ${f32(inner)} + ${f32(eps)}); }
-    }
-  `;
-  return lines([...range(pieces).map(piece), raw("workgroupBarrier();")]);
 }

@@ -1,6 +1,7 @@
 import type { DType } from "../../../runtime/plan.js";
 import type { ActivationName } from "../activation.js";
 import type { Binding } from "../kernel.js";
+import { spelt } from "../wgsl.js";
 import type { Source } from "./source.js";
 
 /** A matrix product with what goes before and behind it, whatever family computes it: activation(norm(A) W + bias) + addend. */
@@ -13,7 +14,7 @@ export interface GemmParams {
   readonly within: { readonly cols: number; readonly first: number };
   /**
    * Rows are to be divided by sqrt(variance + eps); the weight takes care of their mean. `inline`: the product finds the variance as it
-   * reads the rows. `buffer`: it is given 1 / sqrt(variance + eps) of each row.
+   * reads the rows. `buffer`: it is given mean and 1 / sqrt(variance + eps) of each row, one behind the other.
    */
   readonly norm?: { readonly eps: number; readonly from: "inline" | "buffer" };
   readonly bias: boolean;
@@ -37,7 +38,7 @@ export function gemmId({ source, cols, within, norm, bias, activation, addend, d
     parts.push(`${source.kind}_${source.channels}x${source.height}x${source.width}_k${source.kernel.join("x")}_s${source.stride.join("x")}_p${source.padding.join("x")}`);
     if (source.prefix > 0) parts.push(`prefix${source.prefix}`);
   }
-  if (norm) parts.push(`norm${String(norm.eps).replace(/[^0-9a-z]/gi, "_")}`);
+  if (norm) parts.push(`norm${spelt(norm.eps)}`);
   if (bias) parts.push("bias");
   if (activation !== "none") parts.push(activation);
   if (addend !== "none") parts.push({ "in-place": "residual", read: "add", table: `table${source.tokens}` }[addend]);
@@ -63,7 +64,7 @@ export function gemmBindings(params: GemmParams, left: Pick<Binding, "element">,
     { name: "weight", access: "read", element: weight, dtype: dtypes.weight, length: source.inner * padded },
     ...(bias ? [{ name: "bias", access: "read", element: "vec4", length: padded } as const] : []),
     ...(addend === "read" || addend === "table" ? [{ name: "addend", access: "read", element: out, length: addend === "table" ? source.tokens * within.cols : outputs } as const] : []),
-    ...(norm?.from === "buffer" ? [{ name: "rstd", access: "read", element: "scalar", length: source.rows } as const] : []),
+    ...(norm?.from === "buffer" ? [{ name: "statistics", access: "read", element: "scalar", length: 2 * source.rows } as const] : []),
     { name: "out", access: "read_write", element: out, dtype: dtypes.out, length: outputs },
   ];
 }

@@ -41,7 +41,7 @@ export function quadGemm(params: GemmParams, tile: QuadTile): Launch {
   const scales = statistics
     ? lines(own.map((i) => statistics.finish(i)))
     : norm
-      ? lines(own.map((i) => raw(`let scale${i} = rstd[row${i}];`)))
+      ? lines(own.map((i) => raw(`let scale${i} = statistics[2u * row${i} + 1u];`)))
       : empty;
   // The last loop starts at a variable: with a constant count it is unrolled, and compiles several times as long.
   const body = wgsl`

@@ -41,7 +41,7 @@ export function registerGemm(params: GemmParams, tile: RegisterTile): Launch {
     raw(`at += ${left.width}u * columnGroups;`),
   ]);
 
-  const scale = (r: number): string => (!norm ? "" : norm.from === "inline" ? ` * scale${r}` : ` * rstd[row${r}]`);
+  const scale = (r: number): string => (!norm ? "" : norm.from === "inline" ? ` * scale${r}` : ` * statistics[2u * row${r} + 1u]`);
   const body = wgsl`
     let firstRow = id.y * ${u32(tile.rows)};
     let firstGroup = id.x * ${u32(groups)};

@@ -50,7 +50,7 @@ export function splitGemm(params: GemmParams, tile: SplitTile): Launch {
     ${lines(rows.map((r) => raw(`parts[${r * invocations}u + lane] = sum${r};`)))}
     workgroupBarrier();
     if (slice > 0u) { return; }
-    ${lines(rows.map((r) => addUp(r, tile, invocations, norm ? (inline ? ` * row_scale(${r}u)` : ` * rstd[row${r}]`) : "")))}
+    ${lines(rows.map((r) => addUp(r, tile, invocations, norm ? (inline ? ` * row_scale(${r}u)` : ` * statistics[2u * row${r} + 1u]`) : "")))}
   `;
 
   return {

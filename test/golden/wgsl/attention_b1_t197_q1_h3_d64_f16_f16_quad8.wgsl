@@ -15,9 +15,9 @@ const lowest = -1e30;
 @group(0) @binding(1) var<storage, read> kv: array<vec4<f16>>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f16>>;
 
-@compute @workgroup_size(4, 2, 1)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>, @builtin(subgroup_invocation_id) subgroup_member: u32) {
-  let pair = local.y;
+@compute @workgroup_size(8, 1, 1)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32, @builtin(subgroup_invocation_id) subgroup_member: u32) {
+  let pair = lane / 4u;
   let member = subgroup_member & 3u;
   let firstQuery = (workgroup.x * 2u + pair) * 8u;
   let head = workgroup.y;

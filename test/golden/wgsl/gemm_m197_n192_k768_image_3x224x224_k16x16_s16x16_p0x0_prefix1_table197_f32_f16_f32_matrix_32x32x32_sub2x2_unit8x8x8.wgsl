@@ -37,9 +37,9 @@ fn finish(row: u32, group: u32, sum: vec4<f32>) {
 }
 
 @compute @workgroup_size(128, 1, 1)
-fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group_id: vec3<u32>, @builtin(subgroup_id) subgroup_index: u32) {
+fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group_id: vec3<u32>, @builtin(subgroup_id) subgroup_index: u32, @builtin(subgroup_invocation_id) subgroup_member: u32) {
   let subgroup = subgroup_index;
-  let member = lane % 32u;
+  let member = subgroup_member;
   let subRow = subgroup / 2u * 16u;
   let subColumn = subgroup % 2u * 16u;
   let firstRow = group_id.y * 32u;
@@ -48,32 +48,30 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   var sum1: subgroup_matrix_result<f32, 8, 8>;
   var sum2: subgroup_matrix_result<f32, 8, 8>;
   var sum3: subgroup_matrix_result<f32, 8, 8>;
-
   for (var first = 0u; first < inner; first += 32u) {
-
     {
       let piece = lane + 0u;
       let row = piece / 8u;
       let k = piece % 8u * 4u;
-      let value = left(min(firstRow + row, rows - 1u), first + k);
+      let source_row = min(firstRow + row, rows - 1u);
+      let value = left(source_row, first + k);
       let half = vec4<f16>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
       block_a[row * 40u + k + 0u] = half[0];
       block_a[row * 40u + k + 1u] = half[1];
       block_a[row * 40u + k + 2u] = half[2];
       block_a[row * 40u + k + 3u] = half[3];
-
     }
     {
       let piece = lane + 128u;
       let row = piece / 8u;
       let k = piece % 8u * 4u;
-      let value = left(min(firstRow + row, rows - 1u), first + k);
+      let source_row = min(firstRow + row, rows - 1u);
+      let value = left(source_row, first + k);
       let half = vec4<f16>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
       block_a[row * 40u + k + 0u] = half[0];
       block_a[row * 40u + k + 1u] = half[1];
       block_a[row * 40u + k + 2u] = half[2];
       block_a[row * 40u + k + 3u] = half[3];
-
     }
     {
       let piece = lane + 0u;
@@ -108,7 +106,6 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     }
     workgroupBarrier();
   }
-
   subgroupMatrixStore<row_major>(&drained, subgroup * 64u, sum0, 8u);
   workgroupBarrier();
   for (var i = member; i < 16u; i += 32u) {

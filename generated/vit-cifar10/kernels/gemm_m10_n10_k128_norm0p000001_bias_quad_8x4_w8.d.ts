@@ -1,0 +1,1 @@
+export declare const gemm_m10_n10_k128_norm0p000001_bias_quad_8x4_w8: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m10_n128_k128_norm0_000001_bias_split_1x4_w8_k16: string;

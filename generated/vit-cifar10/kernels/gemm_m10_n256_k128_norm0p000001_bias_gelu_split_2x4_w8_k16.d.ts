@@ -1,0 +1,1 @@
+export declare const gemm_m10_n256_k128_norm0p000001_bias_gelu_split_2x4_w8_k16: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m650_n256_k128_norm0_000001_bias_gelu_staged_64x64x16_each8x4: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m650_n384_k128_norm0_000001_bias_register_8x8_w8x8: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m650_n384_k128_norm0p000001_bias_staged_64x64x16_each8x4: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m65_n256_k128_norm0_000001_bias_gelu_given_scales_quad_16x4_w8: string;

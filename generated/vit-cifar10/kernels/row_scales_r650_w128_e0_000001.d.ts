@@ -1,1 +1,0 @@
-export declare const row_scales_r650_w128_e0_000001: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m197_n384_k192_norm0_000001_bias_given_scales_quad_16x4_w8: string;

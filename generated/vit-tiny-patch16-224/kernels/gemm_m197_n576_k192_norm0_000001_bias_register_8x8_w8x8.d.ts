@@ -1,1 +1,0 @@
-export declare const gemm_m197_n576_k192_norm0_000001_bias_register_8x8_w8x8: string;

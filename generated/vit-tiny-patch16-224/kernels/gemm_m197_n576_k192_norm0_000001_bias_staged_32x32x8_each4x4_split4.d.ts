@@ -1,1 +1,0 @@
-export declare const gemm_m197_n576_k192_norm0_000001_bias_staged_32x32x8_each4x4_split4: string;

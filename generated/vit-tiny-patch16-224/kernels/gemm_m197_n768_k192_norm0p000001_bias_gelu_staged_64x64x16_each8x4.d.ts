@@ -1,0 +1,1 @@
+export declare const gemm_m197_n768_k192_norm0p000001_bias_gelu_staged_64x64x16_each8x4: string;

@@ -1,1 +1,0 @@
-export declare const gemm_m1_n192_k192_norm0_000001_bias_register_8x8_w8x8: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m1_n192_k192_norm0p000001_bias_register_8x8_w8x8: string;

@@ -1,0 +1,146 @@
+enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+
+const rows = 197u;
+const inner = 192u;
+const columnGroups = 192u;
+const steps = 48u;
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> statistics: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<vec4<f16>>;
+var<workgroup> block_a: array<f16, 1280>;
+var<workgroup> block_w: array<f16, 1280>;
+var<workgroup> drained: array<f32, 256>;
+
+fn left(row: u32, k: u32) -> vec4<f32> {
+  return select(vec4<f32>(0.0), vec4<f32>(a[row * steps + min(k / 4u, steps - 1u)]), k < steps * 4u);
+}
+
+fn activate(x: vec4<f32>) -> vec4<f32> {
+  let a = min(abs(x) * 0.70710678, vec4<f32>(4.0));
+  let s = a * a;
+  let near = 1.0 - a * (1.1283791 + s * (-0.37612349 + s * (0.11280364 + s * (-0.026716385 + s * (0.0049232775 + s * -0.00056541054)))));
+  let far = exp(-0.0014411532 + a * (-1.1228368 + a * (-0.64483202 + a * (-0.097637869 + a * (0.019386575 + a * (-0.0023767698 + a * 0.00013242541))))));
+  // Beyond 4 the tail is below 2e-8; as 0 it stays below for any x.
+  let t = select(select(far, near, a < vec4<f32>(1.0)), vec4<f32>(0.0), a >= vec4<f32>(4.0));
+  let half = 0.5 * x * t;
+  return select(half, x - half, x > vec4<f32>(0.0));
+}
+
+fn finish(row: u32, group: u32, sum: vec4<f32>) {
+  if (row >= 197u || group * 4u >= 768u) { return; }
+  var value = sum;
+  value += bias[group];
+  value = activate(value);
+  value = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  let at = row * 192u + 0u + group;
+  out[at] = vec4<f16>(value);
+}
+
+@compute @workgroup_size(128, 1, 1)
+fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group_id: vec3<u32>, @builtin(subgroup_id) subgroup_index: u32, @builtin(subgroup_invocation_id) subgroup_member: u32) {
+  let subgroup = subgroup_index;
+  let member = subgroup_member;
+  let subRow = subgroup / 2u * 16u;
+  let subColumn = subgroup % 2u * 16u;
+  let firstRow = group_id.y * 32u;
+  let firstGroup = group_id.x * 8u;
+  var sum0: subgroup_matrix_result<f32, 8, 8>;
+  var sum1: subgroup_matrix_result<f32, 8, 8>;
+  var sum2: subgroup_matrix_result<f32, 8, 8>;
+  var sum3: subgroup_matrix_result<f32, 8, 8>;
+  for (var first = 0u; first < inner; first += 32u) {
+    {
+      let piece = lane + 0u;
+      let row = piece / 8u;
+      let k = piece % 8u * 4u;
+      let source_row = min(firstRow + row, rows - 1u);
+      let value = (left(source_row, first + k) - statistics[2u * source_row]) * statistics[2u * source_row + 1u];
+      let half = vec4<f16>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
+      block_a[row * 40u + k + 0u] = half[0];
+      block_a[row * 40u + k + 1u] = half[1];
+      block_a[row * 40u + k + 2u] = half[2];
+      block_a[row * 40u + k + 3u] = half[3];
+    }
+    {
+      let piece = lane + 128u;
+      let row = piece / 8u;
+      let k = piece % 8u * 4u;
+      let source_row = min(firstRow + row, rows - 1u);
+      let value = (left(source_row, first + k) - statistics[2u * source_row]) * statistics[2u * source_row + 1u];
+      let half = vec4<f16>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
+      block_a[row * 40u + k + 0u] = half[0];
+      block_a[row * 40u + k + 1u] = half[1];
+      block_a[row * 40u + k + 2u] = half[2];
+      block_a[row * 40u + k + 3u] = half[3];
+    }
+    {
+      let piece = lane + 0u;
+      let k = piece / 8u;
+      let group = piece % 8u;
+      let value = weight[min(first + k, inner - 1u) * columnGroups + min(firstGroup + group, columnGroups - 1u)];
+      block_w[k * 40u + group * 4u + 0u] = value[0];
+      block_w[k * 40u + group * 4u + 1u] = value[1];
+      block_w[k * 40u + group * 4u + 2u] = value[2];
+      block_w[k * 40u + group * 4u + 3u] = value[3];
+    }
+    {
+      let piece = lane + 128u;
+      let k = piece / 8u;
+      let group = piece % 8u;
+      let value = weight[min(first + k, inner - 1u) * columnGroups + min(firstGroup + group, columnGroups - 1u)];
+      block_w[k * 40u + group * 4u + 0u] = value[0];
+      block_w[k * 40u + group * 4u + 1u] = value[1];
+      block_w[k * 40u + group * 4u + 2u] = value[2];
+      block_w[k * 40u + group * 4u + 3u] = value[3];
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < 32u; k += 8u) {
+      let right0 = subgroupMatrixLoad<subgroup_matrix_right<f16, 8, 8>, row_major>(&block_w, k * 40u + subColumn + 0u, 40u);
+      let right1 = subgroupMatrixLoad<subgroup_matrix_right<f16, 8, 8>, row_major>(&block_w, k * 40u + subColumn + 8u, 40u);
+      let left0 = subgroupMatrixLoad<subgroup_matrix_left<f16, 8, 8>, row_major>(&block_a, (subRow + 0u) * 40u + k, 40u);
+      sum0 = subgroupMatrixMultiplyAccumulate(left0, right0, sum0);
+      sum1 = subgroupMatrixMultiplyAccumulate(left0, right1, sum1);
+      let left1 = subgroupMatrixLoad<subgroup_matrix_left<f16, 8, 8>, row_major>(&block_a, (subRow + 8u) * 40u + k, 40u);
+      sum2 = subgroupMatrixMultiplyAccumulate(left1, right0, sum2);
+      sum3 = subgroupMatrixMultiplyAccumulate(left1, right1, sum3);
+    }
+    workgroupBarrier();
+  }
+  subgroupMatrixStore<row_major>(&drained, subgroup * 64u, sum0, 8u);
+  workgroupBarrier();
+  for (var i = member; i < 16u; i += 32u) {
+    let row = subRow + 0u + i / 2u;
+    let at = subgroup * 64u + i * 4u;
+    finish(firstRow + row, firstGroup + (subColumn + 0u) / 4u + i % 2u, vec4<f32>(drained[at], drained[at + 1u], drained[at + 2u], drained[at + 3u]));
+  }
+  workgroupBarrier();
+  subgroupMatrixStore<row_major>(&drained, subgroup * 64u, sum1, 8u);
+  workgroupBarrier();
+  for (var i = member; i < 16u; i += 32u) {
+    let row = subRow + 0u + i / 2u;
+    let at = subgroup * 64u + i * 4u;
+    finish(firstRow + row, firstGroup + (subColumn + 8u) / 4u + i % 2u, vec4<f32>(drained[at], drained[at + 1u], drained[at + 2u], drained[at + 3u]));
+  }
+  workgroupBarrier();
+  subgroupMatrixStore<row_major>(&drained, subgroup * 64u, sum2, 8u);
+  workgroupBarrier();
+  for (var i = member; i < 16u; i += 32u) {
+    let row = subRow + 8u + i / 2u;
+    let at = subgroup * 64u + i * 4u;
+    finish(firstRow + row, firstGroup + (subColumn + 0u) / 4u + i % 2u, vec4<f32>(drained[at], drained[at + 1u], drained[at + 2u], drained[at + 3u]));
+  }
+  workgroupBarrier();
+  subgroupMatrixStore<row_major>(&drained, subgroup * 64u, sum3, 8u);
+  workgroupBarrier();
+  for (var i = member; i < 16u; i += 32u) {
+    let row = subRow + 8u + i / 2u;
+    let at = subgroup * 64u + i * 4u;
+    finish(firstRow + row, firstGroup + (subColumn + 8u) / 4u + i % 2u, vec4<f32>(drained[at], drained[at + 1u], drained[at + 2u], drained[at + 3u]));
+  }
+  workgroupBarrier();
+}
