@@ -102,3 +102,10 @@ export function launchesOf({ dispatches }: Profile, chosen: ReadonlyMap<string, 
     return launches.map((launch, i) => ({ dispatch, launch, last: i === launches.length - 1 }));
   });
 }
+
+/** Whether something that was read, or that came from JavaScript, is a table of measured choices. */
+export function isTable(value: unknown): value is Tuned {
+  if (typeof value !== "object" || value === null || !("adapter" in value) || !("choices" in value)) return false;
+  const { adapter, choices } = value;
+  return typeof adapter === "string" && typeof choices === "object" && choices !== null && Object.values(choices).every((name) => typeof name === "string");
+}

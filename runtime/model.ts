@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { adapterKey, chooseProfiles, chooseRoutines, usableChoices, type Chosen } from "./choose.js";
+import { adapterKey, chooseProfiles, chooseRoutines, isTable, usableChoices, type Chosen } from "./choose.js";
 import { adapterName, describeAdapter, messageOf, requestBrowserDevice, type AdapterChoice, type AdapterInfo, type DeviceOptions, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js";
 import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
@@ -313,7 +313,6 @@ async function tunedHere({ fingerprint }: Plan, platform: Platform | undefined, 
 
 /** Callers may come from JavaScript. */
 function checkTables(name: string, tables: unknown): void {
-  const isTable = (table: unknown): boolean => typeof table === "object" && table !== null && "adapter" in table && typeof table.adapter === "string" && "choices" in table && typeof table.choices === "object" && table.choices !== null;
   if (tables !== undefined && !(Array.isArray(tables) && tables.every(isTable))) throw new VitcError("input", `${name}: tuned is a list of tables { adapter, choices }, as vitc tune --out writes them`);
 }
 

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
+import { isTable } from "./choose.js";
 import type { Tuned } from "./plan.js";
 
 /** Where the tables of a plan lie, in the user's cache folder. Nothing need be there. */
@@ -31,12 +32,6 @@ function parse(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function isTable(value: unknown): value is Tuned {
-  if (typeof value !== "object" || value === null || !("adapter" in value) || !("choices" in value)) return false;
-  const { adapter, choices } = value;
-  return typeof adapter === "string" && typeof choices === "object" && choices !== null && Object.values(choices).every((name) => typeof name === "string");
 }
 
 /** $XDG_CACHE_HOME wherever it is set, and else what the system has for caches. */
