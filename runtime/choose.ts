@@ -45,6 +45,8 @@ export interface ChooseOptions {
   readonly features: ReadonlySet<string>;
   /** Measured tables, which go before the plan's own. For each routine the first that fits the adapter and names it counts. */
   readonly tuned?: readonly Tuned[] | undefined;
+  /** Ids of kernels that the device was found not to compile. */
+  readonly refused?: ReadonlySet<string> | undefined;
 }
 
 /** A choice for every routine of a plan: a measured one where there is one for this adapter, else the cheapest by cost. */
@@ -57,7 +59,7 @@ export function chooseRoutines(plan: Plan, options: ChooseOptions): ReadonlyMap<
   return new Map(plan.routines.map((routine) => [routine.id, chooseRoutine(routine, { usable: usableChoices(routine, kernels, options), target, wanted: wanted(routine) })]));
 }
 
-/** The choices of a routine that a device can run. The first of a routine always is one. */
+/** The choices of a routine that a device can run. The first of a routine is one, unless the device refused its kernel. */
 export function usableChoices(routine: Routine, kernels: ReadonlyMap<string, Kernel>, options: ChooseOptions): readonly Choice[] {
   return routine.choices.filter(({ launches }) => launches.every(({ kernel }) => runsOn(kernels.get(kernel)!, options)));
 }
@@ -71,7 +73,8 @@ function chooseRoutine(routine: Routine, { usable, target, wanted }: { readonly 
   return { choice: usable.reduce((a, b) => (cost(b) < cost(a) ? b : a)), by: "cost" };
 }
 
-function runsOn({ features = [], subgroupSize, matrix }: Kernel, { adapter, features: granted }: ChooseOptions): boolean {
+function runsOn({ id, features = [], subgroupSize, matrix }: Kernel, { adapter, features: granted, refused }: ChooseOptions): boolean {
+  if (refused?.has(id)) return false;
   if (!features.every((feature) => granted.has(feature))) return false;
   if (subgroupSize !== undefined && adapter.subgroupSize !== subgroupSize) return false;
   return matrix === undefined || (adapter.matrices ?? []).some((shape) => shape.every((size, axis) => size === matrix[axis]));

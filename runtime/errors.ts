@@ -46,9 +46,23 @@ export class InputError extends VitcError {
   }
 }
 
+/** The device refused kernels: its driver cannot compile them, whatever it says it can do. */
+export class KernelError extends VitcError {
+  override readonly name = "KernelError";
+  /** @param refused what the device said, by the kernel's id; not empty */
+  constructor(refused: ReadonlyMap<string, string>) {
+    const [[id, reason] = ["", ""]] = refused;
+    super("validation", `The device refused ${refused.size > 1 ? `${refused.size} kernels, first ` : "kernel "}${id}: ${reason}`);
+    this.kernels = [...refused.keys()];
+  }
+  /** Ids of the kernels. */
+  readonly kernels: readonly string[];
+}
+
 /** One thing wrong with a weight file. */
 export interface WeightProblem {
-  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "format";
+  /** `range`: a value that the dtype of the plan cannot hold, though f32 can. */
+  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "range" | "format";
   /** The tensor, or undefined for the file as a whole. */
   readonly tensor?: string;
   readonly message: string;

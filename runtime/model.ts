@@ -1,80 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { adapterKey, chooseProfiles, chooseRoutines, isTable, usableChoices, type Chosen } from "./choose.js";
-import { adapterName, describeAdapter, messageOf, requestBrowserDevice, type AdapterChoice, type AdapterInfo, type DeviceOptions, type OpenedDevice } from "./device.js";
-import { AbiError, AdapterError, DeviceLostError, VitcError } from "./errors.js";
-import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
+import { adapterKey, chooseProfiles, chooseRoutines, isTable, usableChoices, type ChooseOptions, type Chosen } from "./choose.js";
+import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
+import { adapterName, describeAdapter, messageOf, type AdapterInfo, type OpenedDevice } from "./device.js";
+import { AbiError, AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
+import type { DType, Plan, Tuned } from "./plan.js";
 import { Session, type Wait } from "./session.js";
 import { elements, toBatch, withShape, type ModelInput, type Tensor } from "./tensor.js";
-import { openWeights, uploadWeights, type OpenedWeights, type WeightsInput, type WeightsSource } from "./weights.js";
-
-/** What generated code and this runtime must agree on. Raised when the plan, the recipe or `loadModel` change their meaning. */
-export const abi = 2;
-
-/** How far loading has come. `weights` counts bytes of the file, `pipelines` counts kernels. */
-export interface Progress {
-  readonly stage: "device" | "pipelines" | "weights";
-  readonly loaded: number;
-  readonly total: number;
-}
-
-export interface LoadOptions {
-  /** The weight file: bytes, a Blob, a URL, a source `{name, size, read}`; in Node also a path. */
-  readonly weights: WeightsInput;
-  /** A device of yours. It is never destroyed here. Without it one is requested. */
-  readonly device?: GPUDevice;
-  /** Which adapter to request: `auto` (default) takes a GPU, or else a software adapter and says so. */
-  readonly adapter?: Exclude<AdapterChoice, "null">;
-  /**
-   * How matrices are stored. `auto` (default): the first dtype that the package was compiled for and the adapter can run; if that is not the
-   * package's first, a notice says so.
-   */
-  readonly dtype?: "auto" | DType;
-  /**
-   * Whether the driver checks every index of a kernel. The kernels' indices are proved to be in bounds, so in Node (Dawn) the checks are left
-   * out by default, which is faster; browsers always check. Has no effect on a device of yours.
-   */
-  readonly robust?: boolean;
-  /**
-   * Measured choices of kernels, as `vitc tune` writes them. They go before those that it left on this machine (Node), and these before the
-   * package's own.
-   */
-  readonly tuned?: readonly Tuned[];
-  /** Ignore tensors of the file that the model does not use, instead of refusing the file. Default: false. */
-  readonly allowExtra?: boolean;
-  readonly onProgress?: (progress: Progress) => void;
-  /** Gets what a user should know: a software adapter, ignored tensors. Default: `console.warn`. */
-  readonly onNotice?: (notice: string) => void;
-  readonly signal?: AbortSignal;
-}
-
-/** The Node side of the runtime, as `runtime/node.ts` exports it. */
-export interface Platform {
-  requestDevice(options: DeviceOptions): Promise<OpenedDevice>;
-  fromPath(path: string | URL): Promise<WeightsSource>;
-  /** Waits for a software adapter, which computes on the cores that the caller has. */
-  wait?<T>(work: Promise<T>): Promise<T>;
-  /** What was measured on this machine for the plan with a fingerprint. Whatever it throws costs no load. */
-  tuned?(fingerprint: string): Promise<readonly Tuned[]>;
-}
-
-/** A model compiled for one dtype. */
-export interface Variant {
-  readonly plan: Plan;
-  /** WGSL by kernel id. */
-  readonly kernels: Readonly<Record<string, string>>;
-  readonly recipe: WeightRecipe;
-}
-
-/** What a generated package hands over. */
-export interface ModelDefinition {
-  readonly abi: number;
-  /** In the order of preference; all have the same inputs, outputs and weight file. */
-  readonly variants: readonly [Variant, ...Variant[]];
-  /** The command that made the package, for messages. */
-  readonly command: string;
-  /** Loads the Node side; called in Node only. */
-  readonly platform: () => Promise<Platform>;
-}
+import { checkLimits, dtypeIsToBlame, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
+import { openWeights, uploadWeights, type OpenedWeights, type WeightsInput } from "./weights.js";
 
 /** A model can stand in a `using` declaration. (Said by an interface because the declaration of a computed method is emitted twice.) */
 // eslint-disable-next-line @typescript-eslint/no-unused-vars -- an interface that merges with a class must repeat its type parameters
@@ -93,8 +26,8 @@ export class Model<Outputs extends object> {
     private readonly opened: OpenedDevice,
     private readonly ownsDevice: boolean,
     private readonly watch: DeviceWatch,
-    /** The tables that load went by. */
-    private readonly tuned: readonly Tuned[],
+    /** What load went by: the adapter, its features, the tables, the kernels that the device refused. */
+    private readonly chooseOptions: ChooseOptions,
     /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
     readonly ignored: readonly string[],
   ) {
@@ -118,8 +51,9 @@ export class Model<Outputs extends object> {
    */
   async choose(choices: Readonly<Record<string, string>>): Promise<void> {
     this.checkUsable();
-    const { device, adapter } = this.opened;
-    const chosen = new Map(chooseRoutines(this.plan, { adapter, features: device.features, tuned: [{ adapter: adapterKey(adapter), choices }, ...this.tuned] }));
+    const { adapter } = this.opened;
+    const { tuned = [] } = this.chooseOptions;
+    const chosen = chooseRoutines(this.plan, { ...this.chooseOptions, tuned: [{ adapter: adapterKey(adapter), choices }, ...tuned] });
     for (const [id, name] of Object.entries(choices)) {
       const found = chosen.get(id);
       if (found === undefined) throw new VitcError("input", `${this.plan.name} has no routine ${id}`);
@@ -193,14 +127,13 @@ export class Model<Outputs extends object> {
   }
 
   private usableNames(id: string): readonly string[] {
-    const { device, adapter } = this.opened;
     const kernels = new Map(this.plan.kernels.map((kernel) => [kernel.id, kernel]));
-    return this.plan.routines.filter((routine) => routine.id === id).flatMap((routine) => usableChoices(routine, kernels, { adapter, features: device.features }).map(({ name }) => name));
+    return this.plan.routines.filter((routine) => routine.id === id).flatMap((routine) => usableChoices(routine, kernels, this.chooseOptions).map(({ name }) => name));
   }
 
   private checkUsable(): void {
     if (this.disposed) throw new VitcError("disposed", `${this.plan.name} was disposed; load it again`);
-    if (this.watch.lost !== undefined) throw new DeviceLostError(`The GPU device of ${this.plan.name} was lost (${this.watch.lost}); load the model again`);
+    checkAlive(this.plan, this.watch);
   }
 
   /** Frees the GPU memory (and the device, unless it is yours). Runs under way fail: the model was disposed. */
@@ -219,28 +152,37 @@ export class Model<Outputs extends object> {
     }
     const { name } = definition.variants[0].plan;
     if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
-    const { onProgress, signal, allowExtra } = options;
+    const { device, onProgress, signal, allowExtra } = options;
     const notice = options.onNotice ?? ((text: string) => console.warn(`${name}: ${text}`));
     const wanted = variantsFor(definition, options.dtype ?? "auto");
+    checkTables(name, options.tuned);
     signal?.throwIfAborted();
     const platform = isNode() ? await definition.platform() : undefined;
     const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
     // A file that does not fit is named before a GPU is asked for anything.
-    const weights = await openWeights(wanted[0].recipe, source, { allowExtra, signal });
+    let weights = await openWeights(wanted[0].recipe, source, { allowExtra, signal });
     try {
       onProgress?.({ stage: "device", loaded: 0, total: 1 });
-      const { device } = options;
       const opened = device ? { device, adapter: describeAdapter(device.adapterInfo) } : await openFor(wanted, options, platform);
       try {
         onProgress?.({ stage: "device", loaded: 1, total: 1 });
-        if (opened.adapter.notice !== undefined) notice(opened.adapter.notice);
-        const variant = pickVariant(definition, wanted, opened);
-        if (variant !== wanted[0]) notice(`${device ? `your device on ${adapterName(opened.adapter)} was made without` : `${adapterName(opened.adapter)} has no`} ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${variant.plan.dtype} is used`);
-        checkTables(name, options.tuned);
-        const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
-        const model = await Model.start<Outputs>(variant, weights, opened, { ...options, tuned, wait: opened.adapter.software ? platform?.wait : undefined });
-        if (model.ignored.length > 0) notice(`ignored ${model.ignored.length} tensors of the weight file that the model does not use: ${model.ignored.slice(0, 5).join(", ")}${model.ignored.length > 5 ? ", ..." : ""}`);
-        return model;
+        const { adapter } = opened;
+        if (adapter.notice !== undefined) notice(adapter.notice);
+        const runnable = runnableVariants(definition, wanted, opened);
+        if (runnable[0] !== wanted[0]) notice(`${device ? `your device on ${adapterName(adapter)} was made without` : `${adapterName(adapter)} has no`} ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${runnable[0].plan.dtype} is used`);
+        const startOptions = { ...options, notice, wait: adapter.software ? platform?.wait : undefined };
+        for (const [i, variant] of runnable.entries()) {
+          const next = runnable[i + 1];
+          const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
+          try {
+            return await Model.start<Outputs>(variant, weights, opened, { ...startOptions, tuned });
+          } catch (error) {
+            if (next === undefined || !dtypeIsToBlame(error)) throw error;
+            notice(`${variant.plan.dtype} cannot be used: ${messageOf(error)}; ${next.plan.dtype} is used`);
+            weights = await openWeights(next.recipe, source, { allowExtra, signal });
+          }
+        }
+        throw new VitcError("validation", `${name} has no variant`);
       } catch (error) {
         if (!device) opened.device.destroy();
         throw error;
@@ -251,27 +193,34 @@ export class Model<Outputs extends object> {
   }
 
   /** Kernels and weights onto a device. */
-  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: LoadOptions & { readonly tuned: readonly Tuned[]; readonly wait: Wait | undefined }): Promise<Model<Outputs>> {
+  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: StartOptions): Promise<Model<Outputs>> {
     const { plan, kernels, recipe } = variant;
     const { device, adapter } = opened;
-    const { onProgress, signal, allowExtra, tuned, wait } = options;
+    const { onProgress, signal, allowExtra, tuned, wait, notice } = options;
     const watch = watchDevice(device);
     if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
     if (options.device) checkLimits(plan, device);
     signal?.throwIfAborted();
     const onPipeline = onProgress && ((loaded: number, total: number) => onProgress({ stage: "pipelines", loaded, total }));
-    const chosen = chooseRoutines(plan, { adapter, features: device.features, tuned });
-    const session = await Session.create({ device, plan, kernels, chosen, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
+    const session = await Session.create({ device, plan, kernels, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
     try {
+      const { chosen, chooseOptions } = await chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice });
       const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
-      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, tuned, ignored);
+      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, chooseOptions, ignored);
       model.checkUsable();
+      if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
       return model;
     } catch (error) {
       session.dispose();
       throw error;
     }
   }
+}
+
+interface StartOptions extends LoadOptions {
+  readonly tuned: readonly Tuned[];
+  readonly wait: Wait | undefined;
+  readonly notice: (text: string) => void;
 }
 
 Model.prototype[Symbol.dispose] = function (this: Model<object>): void {
@@ -291,12 +240,28 @@ function watchDevice(device: GPUDevice): DeviceWatch {
   return watch;
 }
 
-/** A device of the user's may have less than the plan needs, and must be asked for with more. */
-function checkLimits(plan: Plan, device: GPUDevice): void {
-  for (const [name, needed] of Object.entries(plan.limits)) {
-    const granted: unknown = Reflect.get(device.limits, name);
-    if (typeof granted === "number" && granted < needed) {
-      throw new AdapterError(`${plan.name} needs ${name} of ${needed}, your device was made with ${granted}: adapter.requestDevice({ requiredLimits: { ${name}: ${needed} } })`);
+function checkAlive({ name }: Plan, { lost }: DeviceWatch): void {
+  if (lost !== undefined) throw new DeviceLostError(`The GPU device of ${name} was lost (${lost}); load the model again`);
+}
+
+/** Chooses kernels and builds them. Those that the device refuses, though it seemed to be able to run them, are done without, if every routine has another way. */
+async function chooseAccepted(session: Session, plan: Plan, options: ChooseOptions, { watch, notice }: { readonly watch: DeviceWatch; readonly notice: (text: string) => void }): Promise<{ readonly chosen: ReadonlyMap<string, Chosen>; readonly chooseOptions: ChooseOptions }> {
+  const refused = new Set<string>();
+  const chooseOptions = { ...options, refused };
+  const kernels = new Map(plan.kernels.map((kernel) => [kernel.id, kernel]));
+  for (;;) {
+    const chosen = chooseRoutines(plan, chooseOptions);
+    try {
+      await session.choose(chosen);
+      return { chosen, chooseOptions };
+    } catch (error) {
+      // A lost device refuses everything, and news of it may come a moment later.
+      await new Promise((turn) => setTimeout(turn));
+      checkAlive(plan, watch);
+      if (!(error instanceof KernelError)) throw error;
+      for (const kernel of error.kernels) refused.add(kernel);
+      if (plan.routines.some((routine) => usableChoices(routine, kernels, chooseOptions).length === 0)) throw error;
+      notice(`${error.message}; other kernels do its work`);
     }
   }
 }
@@ -316,48 +281,6 @@ function checkTables(name: string, tables: unknown): void {
   if (tables !== undefined && !(Array.isArray(tables) && tables.every(isTable))) throw new VitcError("input", `${name}: tuned is a list of tables { adapter, choices }, as vitc tune --out writes them`);
 }
 
-type Variants = readonly [Variant, ...Variant[]];
-
-/** The variants that a choice of dtype allows. */
-function variantsFor({ variants, command }: ModelDefinition, dtype: string): Variants {
-  if (dtype === "auto") return variants;
-  const [first, ...rest] = variants.filter(({ plan }) => plan.dtype === dtype);
-  if (first) return [first, ...rest];
-  const has = variants.map(({ plan }) => plan.dtype);
-  const fix = dtype === "f16" || dtype === "f32" ? `; compile it for both: ${command} --dtype ${[...has, dtype].join(",")}` : "";
-  throw new VitcError("input", `dtype is ${JSON.stringify(dtype)}; ${variants[0].plan.name} was compiled for ${has.join(" and ")} (or "auto")${fix}`);
-}
-
-/** The first variant that the device can run. */
-function pickVariant({ variants, command }: ModelDefinition, wanted: Variants, { device, adapter }: OpenedDevice): Variant {
-  const found = wanted.find(({ plan }) => missingFeatures(plan, device).length === 0);
-  if (found) return found;
-  const { plan } = wanted[0];
-  throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; ${variants.some(({ plan: { dtype } }) => dtype === "f32") ? 'load it with dtype "f32"' : `compile it for f32 as well: ${command} --dtype ${variants.map(({ plan: { dtype } }) => dtype).join(",")},f32`}`);
-}
-
-/** Features without which some routine of the plan cannot be done at all. */
-function missingFeatures(plan: Plan, device: GPUDevice): readonly string[] {
-  return featuresOf(plan, "every").filter((feature) => !device.features.has(feature));
-}
-
-/** Features that every choice of some routine needs, or any choice of any. */
-function featuresOf({ kernels, routines }: Plan, need: "every" | "any"): readonly string[] {
-  const features = new Map(kernels.map(({ id, features: own = [] }) => [id, own]));
-  const choiceFeatures = routines.map(({ choices }) => choices.map(({ launches }) => launches.flatMap(({ kernel }) => features.get(kernel) ?? [])));
-  const wanted = choiceFeatures.flatMap((choices) => (need === "any" ? choices.flat() : (choices[0] ?? []).filter((feature) => choices.every((own) => own.includes(feature)))));
-  return [...new Set(wanted)];
-}
-
-/** Features that only make some choices possible are asked for, and done without where they are missing. */
-function openFor(variants: Variants, { adapter = "auto", robust = false }: LoadOptions, platform: Platform | undefined): Promise<OpenedDevice> {
-  const optionalFeatures = [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))];
-  const requiredLimits: Record<string, number> = {};
-  for (const { plan } of variants) for (const [limit, value] of Object.entries(plan.limits)) requiredLimits[limit] = Math.max(value, requiredLimits[limit] ?? 0);
-  const options = { adapter, requiredLimits, optionalFeatures, robust };
-  return platform ? platform.requestDevice(options) : requestBrowserDevice({ ...options, robust: true });
-}
-
 /** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */
 function isNode(): boolean {
   const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
@@ -370,4 +293,5 @@ function isPath(weights: WeightsInput): weights is string | URL {
   return typeof weights === "string" && (!/^[a-z][a-z0-9+.-]+:/i.test(weights) || weights.startsWith("file:"));
 }
 
+export { abi, type LoadOptions, type ModelDefinition, type Platform, type Progress, type Variant } from "./definition.js";
 export type { Tensor };

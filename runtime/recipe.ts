@@ -47,9 +47,10 @@ function rounded(values: Floats, { name, shape, dtype, steps }: PackedTensor): P
   const position = result instanceof Uint16Array ? firstBeyondHalf(result) : firstNotFinite(result);
   if (position < 0) return result;
   const becomes = result instanceof Uint16Array ? "too large" : String(result[position]);
-  const fix = dtype === "f16" && Math.abs(values[position]!) < 3e38 ? "load the model with dtype f32" : "the file is damaged or its values are too large";
+  const fits = dtype === "f16" && Number.isFinite(Math.fround(values[position]!));
+  const fix = fits ? "f32 can hold it: load or compile with dtype f32" : "the file is damaged or its values are too large";
   const message = `${quote(name)} becomes ${becomes} at ${indexAt(position, shape)} when it is packed as ${dtype} (from ${values[position]}); ${fix}`;
-  throw new WeightsError([{ kind: "value", tensor: name, message }], "weights");
+  throw new WeightsError([{ kind: fits ? "range" : "value", tensor: name, message }], "weights");
 }
 
 function runStep(step: WeightStep, name: string, registers: readonly Register[]): Register {

@@ -1,5 +1,5 @@
 import { messageOf } from "./device.js";
-import { DeviceLostError, OutOfMemoryError, VitcError } from "./errors.js";
+import { DeviceLostError, KernelError, OutOfMemoryError, VitcError } from "./errors.js";
 import { launchesOf, type Chosen } from "./choose.js";
 import type { Dispatch, Kernel, Launch, Plan, Profile, View } from "./plan.js";
 import type { Packed } from "./recipe.js";
@@ -41,8 +41,6 @@ export interface SessionOptions {
   readonly plan: Plan;
   /** WGSL by kernel id. */
   readonly kernels: Readonly<Record<string, string>>;
-  /** How each routine is done, by its id. */
-  readonly chosen: ReadonlyMap<string, Chosen>;
   /** Whether the adapter is software. */
   readonly software: boolean;
   /** Waits for the device in the way that suits the platform. Default: as promises do. */
@@ -52,7 +50,7 @@ export interface SessionOptions {
 }
 
 /**
- * A plan on a device: all buffers, pipelines and bind groups, made once. A run writes the input, replays the recorded dispatches in one
+ * A plan on a device: all buffers, pipelines and bind groups, made once, by `create` and `choose`. A run writes the input, replays the recorded dispatches in one
  * compute pass and one submit, and reads the outputs back; it makes no GPU object but the command buffer.
  */
 export class Session {
@@ -74,31 +72,28 @@ export class Session {
   }
 
   /**
-   * @throws OutOfMemoryError with the bytes asked for; VitcError (validation) when the device refuses a kernel or binding.
+   * Makes the buffers. Nothing runs before `choose` has said how.
+   * @throws OutOfMemoryError with the bytes asked for.
    */
   static async create(options: SessionOptions): Promise<Session> {
     const { device, plan } = options;
     const { buffers, staging } = await allocate(device, bufferSizes(plan), Math.max(...plan.programs.infer.map((profile) => profile.readbackBytes)));
-    const session = new Session(options, buffers, staging);
-    try {
-      await session.choose(options.chosen);
-      return session;
-    } catch (error) {
-      session.dispose();
-      throw error;
-    }
+    return new Session(options, buffers, staging);
   }
 
   /**
-   * Changes how routines are done: builds the pipelines that are new and records the profiles again. Weights and buffers stay. Not while a
-   * run is under way.
-   * @throws VitcError (validation) when the device refuses a kernel or binding; then the session is as it was.
+   * Says how each routine is done, by its id: builds the pipelines that are new and records the profiles. Weights and buffers stay. Not while
+   * a run is under way.
+   * @throws KernelError with all the kernels that the device refuses; VitcError (validation) when it refuses a binding. Then the session does
+   * what it did before.
    */
   async choose(chosen: ReadonlyMap<string, Chosen>): Promise<void> {
     const { device, plan, kernels, onPipeline } = this.options;
     const used = new Set([...chosen.values()].flatMap(({ choice }) => choice.launches.map(({ kernel }) => kernel)));
     const missing = plan.kernels.filter(({ id }) => used.has(id) && !this.pipelines.has(id));
-    for (const [id, pipeline] of await this.wait(buildPipelines(device, missing, kernels, onPipeline))) this.pipelines.set(id, pipeline);
+    const { built, refused } = await this.wait(buildPipelines(device, missing, kernels, onPipeline));
+    for (const [id, pipeline] of built) this.pipelines.set(id, pipeline);
+    if (refused.size > 0) throw new KernelError(refused);
     const [recorded, error] = await scoped(device, ["validation"], () => plan.programs.infer.map((profile) => [profile.batch, record(device, profile, chosen, this.pipelines, this.buffers)] as const));
     if (error) throw new VitcError("validation", `The device refused a binding of ${plan.name}: ${error.message}`);
     this.profiles = new Map(recorded);
@@ -238,31 +233,32 @@ interface BuiltPipeline {
   readonly bindings: number;
 }
 
-async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], code: Readonly<Record<string, string>>, onPipeline: SessionOptions["onPipeline"]): Promise<Map<string, BuiltPipeline>> {
-  const layouts = new Map<string, GPUBindGroupLayout>();
-  let built = 0;
-  const build = async ({ id, bindings }: Kernel): Promise<readonly [string, BuiltPipeline]> => {
+/** Builds kernels side by side, and says of those that the device refuses why. */
+async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], code: Readonly<Record<string, string>>, onPipeline: SessionOptions["onPipeline"]): Promise<{ readonly built: ReadonlyMap<string, BuiltPipeline>; readonly refused: ReadonlyMap<string, string> }> {
+  const layouts = new Map<string, GPUPipelineLayout>();
+  const layoutOf = ({ bindings }: Kernel): GPUPipelineLayout => {
     const signature = bindings.map(({ access }) => access).join();
-    let layout = layouts.get(signature);
-    if (!layout) {
-      const entries = bindings.map(({ access }, binding) => ({ binding, visibility: computeStage, buffer: { type: access === "read" ? ("read-only-storage" as const) : ("storage" as const) } }));
-      layout = device.createBindGroupLayout({ label: signature, entries });
-      layouts.set(signature, layout);
-    }
-    const [module, refused] = await scoped(device, ["validation"], () => device.createShaderModule({ label: id, code: code[id]! }));
-    if (refused) throw new VitcError("validation", `The device refused kernel ${id}: ${refused.message}`);
+    const entries = bindings.map(({ access }, binding) => ({ binding, visibility: computeStage, buffer: { type: access === "read" ? ("read-only-storage" as const) : ("storage" as const) } }));
+    const layout = layouts.get(signature) ?? device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ label: signature, entries })] });
+    layouts.set(signature, layout);
+    return layout;
+  };
+  const built = new Map<string, BuiltPipeline>();
+  const refused = new Map<string, string>();
+  let done = 0;
+  const build = async (kernel: Kernel): Promise<void> => {
+    const { id } = kernel;
+    const [module, error] = await scoped(device, ["validation"], () => device.createShaderModule({ label: id, code: code[id]! }));
     try {
-      return [id, { pipeline: await device.createComputePipelineAsync({ label: id, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint: "main" } }), bindings: bindings.length }];
-    } catch (error) {
-      throw new VitcError("validation", `The device refused kernel ${id}: ${messageOf(error)}`, { cause: error });
+      if (error) throw new Error(error.message);
+      built.set(id, { pipeline: await device.createComputePipelineAsync({ label: id, layout: layoutOf(kernel), compute: { module, entryPoint: "main" } }), bindings: kernel.bindings.length });
+    } catch (reason) {
+      refused.set(id, messageOf(reason));
     }
+    onPipeline?.(++done, kernels.length);
   };
-  const count = async (kernel: Kernel): Promise<readonly [string, BuiltPipeline]> => {
-    const result = await build(kernel);
-    onPipeline?.(++built, kernels.length);
-    return result;
-  };
-  return new Map(await Promise.all(kernels.map(count)));
+  await Promise.all(kernels.map(build));
+  return { built, refused };
 }
 
 function record(device: GPUDevice, profile: Profile, chosen: ReadonlyMap<string, Chosen>, pipelines: ReadonlyMap<string, BuiltPipeline>, buffers: ReadonlyMap<string, GPUBuffer>): RecordedProfile {

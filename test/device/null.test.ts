@@ -82,8 +82,11 @@ for (const [title, kernel, message] of broken) {
 const small = ["vit-cifar10", "vit-hybrid-stem-64", "vit-wide-96x160", "deit-tiny-distilled-patch16-224"];
 
 /** A session of a plan on the null device, which must not compute but may be made. */
-const session = ({ plan, kernels }: Pick<CompiledPlan, "plan" | "kernels">): Promise<Session> =>
-  Session.create({ device, plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), chosen: chooseRoutines(plan, { adapter, features: new Set() }), software: false });
+async function session({ plan, kernels }: Pick<CompiledPlan, "plan" | "kernels">): Promise<Session> {
+  const made = await Session.create({ device, plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), software: false });
+  await made.choose(chooseRoutines(plan, { adapter, features: new Set() }));
+  return made;
+}
 
 for (const name of small) {
   test(`records and submits the whole of ${name}`, async () => {

@@ -157,11 +157,11 @@ test("a tensor that is stored as f16 is rounded in the end, after all arithmetic
 test("a weight beyond f16 is refused with its name, place and value, and the way out", async () => {
   for (const [value, text] of [[65520, "65520"], [-70000, "-70000"], [1e9, "1000000000"]] as const) {
     const { problems } = await refusal(pack([0, 1, 2, 3, value, 5], tensor([2, 3])));
-    assert.equal(problems, [{ kind: "value", tensor: "blocks.0.attn.qkv.weight", message: `"blocks.0.attn.qkv.weight" becomes too large at [1, 1] when it is packed as f16 (from ${text}); load the model with dtype f32` }]);
+    assert.equal(problems, [{ kind: "range", tensor: "blocks.0.attn.qkv.weight", message: `"blocks.0.attn.qkv.weight" becomes too large at [1, 1] when it is packed as f16 (from ${text}); f32 can hold it: load or compile with dtype f32` }]);
   }
   // So is one that grows too large on the way.
   const { problems: [grown] } = await refusal(pack([1, 100], tensor([2], [{ op: "scale", of: 0, factor: 1000 }])));
-  assert.match(grown!.message, /becomes too large at \[1\] when it is packed as f16 \(from 100000\); load the model with dtype f32/);
+  assert.match(grown!.message, /becomes too large at \[1\] when it is packed as f16 \(from 100000\); f32 can hold it: load or compile with dtype f32/);
   // Where f32 could not hold it either, there is no such way out.
   const { problems: [damaged] } = await refusal(pack([1, 3e38], tensor([2], [{ op: "scale", of: 0, factor: 1000 }])));
   assert.match(damaged!.message, /becomes too large at \[1\] .*; the file is damaged or its values are too large/);
@@ -186,7 +186,7 @@ test("a model in f16 refuses a matrix beyond it, takes such a bias, and in f32 t
   };
   const { problems } = await refusal(load("f16", "blocks.0.mlp.fc2.weight"));
   assert.is(problems.length, 1);
-  assert.match(problems[0]!.message, /^"blocks\.0\.mlp\.fc2\.weight" becomes too large at \[1, 0\] when it is packed as f16 \(from 100000\); load the model with dtype f32$/);
+  assert.match(problems[0]!.message, /^"blocks\.0\.mlp\.fc2\.weight" becomes too large at \[1, 0\] when it is packed as f16 \(from 100000\); f32 can hold it: load or compile with dtype f32$/);
   assert.ok((await load("f16", "blocks.0.mlp.fc2.bias")) > 0);
   assert.ok((await load("f32", "blocks.0.mlp.fc2.weight")) > 0);
 });

@@ -1,0 +1,72 @@
+import type { AdapterChoice, DeviceOptions, OpenedDevice } from "./device.js";
+import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
+import type { WeightsInput, WeightsSource } from "./weights.js";
+
+/** What generated code and this runtime must agree on. Raised when the plan, the recipe or `loadModel` change their meaning. */
+export const abi = 2;
+
+/** How far loading has come. `weights` counts bytes of the file, `pipelines` counts kernels. */
+export interface Progress {
+  readonly stage: "device" | "pipelines" | "weights";
+  readonly loaded: number;
+  readonly total: number;
+}
+
+export interface LoadOptions {
+  /** The weight file: bytes, a Blob, a URL, a source `{name, size, read}`; in Node also a path. */
+  readonly weights: WeightsInput;
+  /** A device of yours. It is never destroyed here. Without it one is requested. */
+  readonly device?: GPUDevice;
+  /** Which adapter to request: `auto` (default) takes a GPU, or else a software adapter and says so. */
+  readonly adapter?: Exclude<AdapterChoice, "null">;
+  /**
+   * How matrices are stored. `auto` (default): the first dtype that the package was compiled for and the adapter can run; if that is not the
+   * package's first, a notice says so.
+   */
+  readonly dtype?: "auto" | DType;
+  /**
+   * Whether the driver checks every index of a kernel. The kernels' indices are proved to be in bounds, so in Node (Dawn) the checks are left
+   * out by default, which is faster; browsers always check. Has no effect on a device of yours.
+   */
+  readonly robust?: boolean;
+  /**
+   * Measured choices of kernels, as `vitc tune` writes them. They go before those that it left on this machine (Node), and these before the
+   * package's own.
+   */
+  readonly tuned?: readonly Tuned[];
+  /** Ignore tensors of the file that the model does not use, instead of refusing the file. Default: false. */
+  readonly allowExtra?: boolean;
+  readonly onProgress?: (progress: Progress) => void;
+  /** Gets what a user should know: a software adapter, ignored tensors. Default: `console.warn`. */
+  readonly onNotice?: (notice: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** The Node side of the runtime, as `runtime/node.ts` exports it. */
+export interface Platform {
+  requestDevice(options: DeviceOptions): Promise<OpenedDevice>;
+  fromPath(path: string | URL): Promise<WeightsSource>;
+  /** Waits for a software adapter, which computes on the cores that the caller has. */
+  wait?<T>(work: Promise<T>): Promise<T>;
+  /** What was measured on this machine for the plan with a fingerprint. Whatever it throws costs no load. */
+  tuned?(fingerprint: string): Promise<readonly Tuned[]>;
+}
+
+/** A model compiled for one dtype. */
+export interface Variant {
+  readonly plan: Plan;
+  /** WGSL by kernel id. */
+  readonly kernels: Readonly<Record<string, string>>;
+  readonly recipe: WeightRecipe;
+}
+
+/** What a generated package hands over. */
+export interface ModelDefinition {
+  readonly abi: number;
+  /** In the order of preference; all have the same inputs, outputs and weight file. */
+  readonly variants: readonly [Variant, ...Variant[]];
+  /** The command that made the package, for messages. */
+  readonly command: string;
+  /** Loads the Node side; called in Node only. */
+  readonly platform: () => Promise<Platform>;
+}

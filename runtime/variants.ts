@@ -1,0 +1,70 @@
+import type { LoadOptions, ModelDefinition, Platform, Variant } from "./definition.js";
+import { adapterName, requestBrowserDevice, type OpenedDevice } from "./device.js";
+import { AdapterError, KernelError, VitcError, WeightsError } from "./errors.js";
+import type { Plan } from "./plan.js";
+
+export type Variants = readonly [Variant, ...Variant[]];
+
+/**
+ * The variants that a choice of dtype allows.
+ * @throws VitcError (input) for a dtype that the package was not compiled for
+ */
+export function variantsFor({ variants, command }: ModelDefinition, dtype: string): Variants {
+  if (dtype === "auto") return variants;
+  const [first, ...rest] = variants.filter(({ plan }) => plan.dtype === dtype);
+  if (first) return [first, ...rest];
+  const has = variants.map(({ plan }) => plan.dtype);
+  const fix = dtype === "f16" || dtype === "f32" ? `; compile it for both: ${command} --dtype ${[...has, dtype].join(",")}` : "";
+  throw new VitcError("input", `dtype is ${JSON.stringify(dtype)}; ${variants[0].plan.name} was compiled for ${has.join(" and ")} (or "auto")${fix}`);
+}
+
+/**
+ * The variants that the device can run.
+ * @throws AdapterError if there is none, naming what the device lacks
+ */
+export function runnableVariants({ variants, command }: ModelDefinition, wanted: Variants, { device, adapter }: OpenedDevice): Variants {
+  const [first, ...rest] = wanted.filter(({ plan }) => missingFeatures(plan, device).length === 0);
+  if (first) return [first, ...rest];
+  const { plan } = wanted[0];
+  throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; ${variants.some(({ plan: { dtype } }) => dtype === "f32") ? 'load it with dtype "f32"' : `compile it for f32 as well: ${command} --dtype ${variants.map(({ plan: { dtype } }) => dtype).join(",")},f32`}`);
+}
+
+/** Features without which some routine of the plan cannot be done at all. */
+export function missingFeatures(plan: Plan, device: GPUDevice): readonly string[] {
+  return featuresOf(plan, "every").filter((feature) => !device.features.has(feature));
+}
+
+/** Features that every choice of some routine needs, or any choice of any. */
+function featuresOf({ kernels, routines }: Plan, need: "every" | "any"): readonly string[] {
+  const features = new Map(kernels.map(({ id, features: own = [] }) => [id, own]));
+  const choiceFeatures = routines.map(({ choices }) => choices.map(({ launches }) => launches.flatMap(({ kernel }) => features.get(kernel) ?? [])));
+  const wanted = choiceFeatures.flatMap((choices) => (need === "any" ? choices.flat() : (choices[0] ?? []).filter((feature) => choices.every((own) => own.includes(feature)))));
+  return [...new Set(wanted)];
+}
+
+/** Features that only make some choices possible are asked for, and done without where they are missing. */
+export function openFor(variants: Variants, { adapter = "auto", robust = false }: LoadOptions, platform: Platform | undefined): Promise<OpenedDevice> {
+  const optionalFeatures = [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))];
+  const requiredLimits: Record<string, number> = {};
+  for (const { plan } of variants) for (const [limit, value] of Object.entries(plan.limits)) requiredLimits[limit] = Math.max(value, requiredLimits[limit] ?? 0);
+  const options = { adapter, requiredLimits, optionalFeatures, robust };
+  return platform ? platform.requestDevice(options) : requestBrowserDevice({ ...options, robust: true });
+}
+
+/**
+ * A device of the user's may have less than the plan needs, and must be asked for with more.
+ * @throws AdapterError naming the limit
+ */
+export function checkLimits(plan: Plan, device: GPUDevice): void {
+  for (const [name, needed] of Object.entries(plan.limits)) {
+    const granted: unknown = Reflect.get(device.limits, name);
+    if (typeof granted === "number" && granted < needed) {
+      throw new AdapterError(`${plan.name} needs ${name} of ${needed}, your device was made with ${granted}: adapter.requestDevice({ requiredLimits: { ${name}: ${needed} } })`);
+    }
+  }
+}
+
+/** Whether the same model may load in another dtype after this error: the device refused kernels, or a weight is beyond what f16 can hold. */
+export function dtypeIsToBlame(error: unknown): boolean {
+  return error instanceof KernelError || (error instanceof WeightsError && error.problems.every(({ kind }) => kind === "range"));
+}
