@@ -188,7 +188,8 @@ const keyOf = (batch: number, index: number, name: string): string => `${batch} 
 
 /** A kernel that the driver refuses is one more way that this adapter does not have. */
 function isRefusal(error: unknown): error is Error {
-  return error instanceof Error && error.name === "VitcError" && "code" in error && error.code === "validation";
+  // Of the package's own copy of the runtime, so no class of ours. `input`: its load has found out that the device refuses the kernel.
+  return error instanceof Error && "code" in error && (error.code === "validation" || error.code === "input");
 }
 
 /** The error that outputs may have: of each value, |error| / (1 + |reference|), and of f16, whose errors add up, of all values by their norms. */
