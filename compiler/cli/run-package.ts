@@ -1,10 +1,12 @@
-import { access, readdir, readFile, stat } from "node:fs/promises";
+import { access, readdir, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { LoadOptions, Model, Tensor } from "../../runtime/codegen.js";
 import type { DType, Plan } from "../../runtime/plan.js";
 import { adapterName } from "../../runtime/device.js";
 import { requestDevice } from "../../runtime/node.js";
+import type { Provenance } from "../emit/package-files.js";
+import { readProvenance } from "../emit/write.js";
 import { featuresOf, neededFeatures } from "../measure/subject.js";
 import { UserError } from "./context.js";
 import { some } from "./format.js";
@@ -23,12 +25,6 @@ export interface ImportedPackage {
   load(options: LoadOptions): Promise<Model<AnyOutputs>>;
 }
 
-/** What a generated package.json says under `vitc`. */
-interface Provenance {
-  readonly spec?: unknown;
-  readonly files?: unknown;
-}
-
 /**
  * Imports a package that `vitc compile` wrote.
  * @throws UserError when the folder is none, lacks files, or does not load, with the command that makes it.
@@ -37,8 +33,8 @@ export async function importPackage(reference: string, cwd: string): Promise<Imp
   const folder = resolve(cwd, reference);
   const shown = relative(cwd, folder) || ".";
   await expectFolder(folder, shown);
-  const provenance = await readProvenance(folder, shown);
-  const again = `compile it again: npx vitc compile ${typeof provenance.spec === "string" ? `${relative(cwd, resolve(folder, provenance.spec)) || "SPEC"}` : "SPEC"} --out ${shown}`;
+  const provenance = await provenanceOf(folder, shown);
+  const again = `compile it again: npx vitc compile ${provenance.spec === "" ? "SPEC" : relative(cwd, resolve(folder, provenance.spec)) || "SPEC"} --out ${shown}`;
   await expectFiles(folder, shown, provenance, again);
   const [door, ...plans] = await Promise.all(["index.js", ...planFiles(provenance)].map((file) => importFile(folder, file, shown, again)));
   const [plan, ...others] = plans.map((module) => module["plan"]);
@@ -48,9 +44,8 @@ export async function importPackage(reference: string, cwd: string): Promise<Imp
 }
 
 /** The files that hold a package's plans: plan.js, and plan-f16.js or the like for every other dtype. */
-export function planFiles({ files }: { readonly files?: unknown }): readonly string[] {
-  const named = (Array.isArray(files) ? files : []).filter((file): file is string => typeof file === "string" && /^plan-\w+\.js$/.test(file));
-  return ["plan.js", ...named];
+export function planFiles({ files }: Pick<Provenance, "files">): readonly string[] {
+  return ["plan.js", ...files.filter((file) => /^plan-\w+\.js$/.test(file))];
 }
 
 /**
@@ -104,21 +99,16 @@ async function expectFolder(folder: string, shown: string): Promise<void> {
   throw new UserError(isSpec ? `${shown} is a file, and run takes the package that was compiled from it: npx vitc compile ${shown}, then npx vitc run generated/NAME` : `${shown} is a file: name the package's folder`);
 }
 
-async function readProvenance(folder: string, shown: string): Promise<Provenance> {
-  const text = await readFile(join(folder, "package.json"), "utf8").catch(() => undefined);
-  if (text !== undefined) {
-    try {
-      const manifest = JSON.parse(text) as { vitc?: unknown } | null;
-      if (typeof manifest?.vitc === "object" && manifest.vitc !== null) return manifest.vitc;
-    } catch {
-      // No JSON: nothing that vitc wrote.
-    }
-  }
-  throw new UserError(`${shown} is not a package of vitc (${text === undefined ? "it has no package.json" : "its package.json does not name vitc"}); a package is made by: npx vitc compile SPEC --out FOLDER`);
+async function provenanceOf(folder: string, shown: string): Promise<Provenance> {
+  const provenance = await readProvenance(folder);
+  if (provenance !== undefined) return provenance;
+  const isThere = await access(join(folder, "package.json")).then(() => true, () => false);
+  throw new UserError(`${shown} is not a package of vitc (${isThere ? "its package.json does not name vitc" : "it has no package.json"}); a package is made by: npx vitc compile SPEC --out FOLDER`);
 }
 
 async function expectFiles(folder: string, shown: string, { files }: Provenance, again: string): Promise<void> {
-  const needed = (Array.isArray(files) ? files : ["index.js", "plan.js"]).filter((file): file is string => typeof file === "string" && file.endsWith(".js"));
+  // A package.json that names none was not written by vitc as it is; these every package has.
+  const needed = (files.length > 0 ? files : ["index.js", "plan.js"]).filter((file) => file.endsWith(".js"));
   const there = await Promise.all(needed.map((file) => access(join(folder, file)).then(() => true, () => false)));
   const missing = needed.filter((_, i) => !there[i]);
   if (missing.length > 0) throw new UserError(`${shown} is incomplete: ${some(missing)} ${missing.length === 1 ? "is" : "are"} missing; ${again}`);

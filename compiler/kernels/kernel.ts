@@ -1,5 +1,6 @@
 import type { DType, Kernel, KernelBinding } from "../../runtime/plan.js";
 import { lines, raw, u32, wgsl, type Wgsl } from "./wgsl.js";
+import { workgroupBytes } from "./workgroup-memory.js";
 
 /** A kernel with its text. `bindings[i]` is at `@group(0) @binding(i)`. */
 export interface WgslKernel extends Kernel {
@@ -53,9 +54,13 @@ export interface KernelNeeds {
   readonly matrix?: readonly [m: number, n: number, k: number];
 }
 
-/** Puts a kernel together from its parts: constants, bindings, workgroup memory, helper functions and the body of `main`. */
+/**
+ * Puts a kernel together from its parts: constants, bindings, workgroup memory, helper functions and the body of `main`.
+ * @throws WorkgroupMemoryError when its variables take more workgroup memory than every WebGPU device has.
+ */
 export function assemble(parts: KernelParts): WgslKernel {
   const { id, bindings, workgroupSize, constants, shared = {}, helpers = [], builtins, body, needs } = parts;
+  workgroupBytes(id, shared);
   const half = bindings.some(({ dtype }) => dtype === "f16");
   const enables = [...(half ? ["f16"] : []), ...(needs?.enables ?? [])];
   const features = [...(half ? ["shader-f16"] : []), ...(needs?.features ?? [])];

@@ -1,5 +1,5 @@
 import { assemble, cover, elementOf, linearBuiltins, linearIndex, type Launch } from "./kernel.js";
-import { empty, f32, raw, spelt, u32, wgsl } from "./wgsl.js";
+import { empty, f32, raw, spelt, u32, wgsl, type Wgsl } from "./wgsl.js";
 
 export interface LayerNormParams {
   /** Rows of the result. */
@@ -17,26 +17,17 @@ const rowsPerGroup = 16;
 /**
  * LayerNorm of rows: x [.., width] -> out [rows, width]. One invocation a row: no barrier, which on software adapters costs more than
  * all the arithmetic (a workgroup that shared a row took half of a whole run there).
- * Two passes, not E[x²] - E[x]²: the residual stream of a ViT carries outliers that cancel in f32. Squares overflow f32 where rows are
- * spread wider than 1e18 / sqrt(width), as they do in PyTorch's f32.
  */
 export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): Launch {
   const element = elementOf(width);
   const unit = element === "vec4" ? 4 : 1;
-  const { zero, total } = vectorOrScalar(unit);
+  const { statistics, rstd } = rowStatistics(unit, eps);
   const strided = step !== 1 || start !== 0;
   const body = wgsl`
     ${linearIndex(rows, rowsPerGroup)}
     let first = ${raw(strided ? `(index * ${u32(step)} + ${u32(start)})` : "index")} * units;
-    var sum = ${zero};
-    for (var i = 0u; i < units; i++) { sum += x[first + i]; }
-    let mean = ${total("sum")} / width;
-    var squares = ${zero};
-    for (var i = 0u; i < units; i++) {
-      let centred = x[first + i] - mean;
-      squares += centred * centred;
-    }
-    let rstd = inverseSqrt(${total("squares")} / width + ${f32(eps)});
+    ${statistics}
+    let rstd = ${rstd};
     for (var i = 0u; i < units; i++) {
       out[index * units + i] = (x[first + i] - mean) * rstd * scale[i] + bias[i];
     }
@@ -65,11 +56,11 @@ export interface RowScalesParams {
   readonly eps: number;
 }
 
-/** Mean and 1 / sqrt(variance + eps) of each row of x [rows, width] -> out [rows, 2], for products that normalise their rows. Two passes, as above. */
+/** Mean and 1 / sqrt(variance + eps) of each row of x [rows, width] -> out [rows, 2], for products that normalise their rows. */
 export function rowScales({ rows, width, eps }: RowScalesParams): Launch {
   const element = elementOf(width);
   const unit = element === "vec4" ? 4 : 1;
-  const { zero, total } = vectorOrScalar(unit);
+  const { statistics, rstd } = rowStatistics(unit, eps);
   return {
     kernel: assemble({
       id: `row_scales_r${rows}_w${width}_e${spelt(eps)}`,
@@ -83,25 +74,36 @@ export function rowScales({ rows, width, eps }: RowScalesParams): Launch {
       body: wgsl`
         ${linearIndex(rows, rowsPerGroup)}
         let first = index * units;
-        var sum = ${zero};
-        for (var i = 0u; i < units; i++) { sum += x[first + i]; }
-        let mean = ${total("sum")} / width;
-        var squares = ${zero};
-        for (var i = 0u; i < units; i++) {
-          let centred = x[first + i] - mean;
-          squares += centred * centred;
-        }
+        ${statistics}
         out[2u * index] = mean;
-        out[2u * index + 1u] = inverseSqrt(${total("squares")} / width + ${f32(eps)});
+        out[2u * index + 1u] = ${rstd};
       `,
     }),
     workgroups: cover(rows, rowsPerGroup),
   };
 }
 
-/** The neutral start of a sum in the element type, and how its lanes become one number. */
-function vectorOrScalar(unit: 1 | 4) {
-  return unit === 4 ? { zero: raw("vec4<f32>(0.0)"), total: (name: string) => raw(`dot(${name}, vec4<f32>(1.0))`) } : { zero: raw("0.0"), total: raw };
+/**
+ * Text that leaves `mean` and `squares`, the sum of squared deviations in each lane, of the row of x whose first element is `first`; and the
+ * expression of 1 / sqrt(variance + eps) behind it. The kernel has the constants `units` and `width`.
+ * Two passes, not E[x²] - E[x]²: the residual stream of a ViT carries outliers that cancel in f32. Squares overflow f32 where rows are
+ * spread wider than 1e18 / sqrt(width), as they do in PyTorch's f32.
+ */
+function rowStatistics(unit: 1 | 4, eps: number): { readonly statistics: Wgsl; readonly rstd: Wgsl } {
+  // The neutral start of a sum in the element type, and how its lanes become one number.
+  const zero = raw(unit === 4 ? "vec4<f32>(0.0)" : "0.0");
+  const total = (name: string): Wgsl => raw(unit === 4 ? `dot(${name}, vec4<f32>(1.0))` : name);
+  const statistics = wgsl`
+    var sum = ${zero};
+    for (var i = 0u; i < units; i++) { sum += x[first + i]; }
+    let mean = ${total("sum")} / width;
+    var squares = ${zero};
+    for (var i = 0u; i < units; i++) {
+      let centred = x[first + i] - mean;
+      squares += centred * centred;
+    }
+  `;
+  return { statistics, rstd: wgsl`inverseSqrt(${total("squares")} / width + ${f32(eps)})` };
 }
 
 export interface PoolParams {

@@ -103,12 +103,18 @@ function stepOf({ storage }: LowerContext, node: Node, { routine, operands, inPl
     label: node.name + part,
     node,
     routine,
-    operands,
+    operands: withoutSpare(operands, routine),
     output: node.output,
     inPlace,
     flops: flopsOf(node) * share,
     bytes: weightBytes + valueBytes + bytesOfValue(node.output, storage) * share,
   };
+}
+
+/** Operands without the scratch memory that no candidate binds, which would be placed for nobody. It comes last, so the others keep their places. */
+function withoutSpare(operands: readonly Operand[], { candidates }: PlannedRoutine): readonly Operand[] {
+  const isBound = (at: number): boolean => candidates.some(({ launches }) => launches.some(({ kernel, bind }) => (bind ? bind.includes(at) : at < kernel.bindings.length)));
+  return operands.filter((operand, i) => !("scratch" in operand) || isBound(i));
 }
 
 function lowering(context: LowerContext, node: Node, position: number): readonly Lowering[] {

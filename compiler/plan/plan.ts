@@ -84,6 +84,7 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
   const kernels = [...shared.kernels.values()];
   const plan = { ...unfingerprinted, fingerprint: fingerprint(unfingerprinted, kernels, recipe) };
   verifyPlan(plan, recipe);
+  for (const { profile, steps, outputs, storage } of compiled) verifyProfile(plan, profile, steps, outputs, storage);
   return { plan, kernels, recipe, built, lowered, steps: compiled.map(({ steps }) => steps), events };
 }
 
@@ -137,8 +138,7 @@ function compileProfile(batch: number, graph: Graph, { dtype, bindingBytes, weig
     flops: total(dispatches, "flops"),
     bytes: total(dispatches, "bytes"),
   };
-  verifyProfile(profile, steps, graph.outputs, storage);
-  return { profile, steps };
+  return { profile, steps, outputs: graph.outputs, storage };
 }
 
 const routineOf = ({ id, candidates }: PlannedRoutine): Routine => ({ id, choices: candidates.map(choiceOf) });

@@ -145,12 +145,13 @@ const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim,
   ];
 };
 
-/** A size in MiB, from a GiB on in GiB: three digits, or all of those before the point. */
+/** A size in MiB, from a GiB on in GiB. */
 const inBytes = (bytes: number): string => (bytes < 2 ** 30 ? `${digits(bytes / 2 ** 20)} MiB` : `${digits(bytes / 2 ** 30)} GiB`);
 
+/** Three digits, or all of those before the point. */
 const digits = (value: number): string => (value < 100 ? value.toPrecision(3) : String(Math.round(value)));
 
-const gib = (bytes: number): string => (bytes / 2 ** 30).toPrecision(3);
+const gib = (bytes: number): string => digits(bytes / 2 ** 30);
 
 const rules: readonly Rule[] = [
   headsDivideDim, patchFitsImage, poolNeedsItsToken, distillationIsDeiT, mlpWidth, positionTable,

@@ -132,7 +132,8 @@ test("distillation without a class token is refused", () => {
 const absurd: readonly (readonly [title: string, changes: object, sentence: RegExp])[] = [
   ["a width beyond any model", { dim: 1e9, heads: 1 }, /^dim: 1000000000 is too large; it must be at most 65536$/],
   ["a depth beyond any model", { depth: 1e6 }, /^depth: 1000000 is too large/],
-  ["weights of terabytes", { dim: 8192, heads: 64, depth: 1024 }, /^spec: about 3\.07e\+3 GiB of weights .* the limit is 256 GiB$/],
+  ["weights of terabytes", { dim: 8192, heads: 64, depth: 1024 }, /^spec: about 3074 GiB of weights .* the limit is 256 GiB$/],
+  ["weights of petabytes", { dim: 65536, heads: 64, depth: 1024 }, /^spec: about 196720 GiB of weights/],
   ["a patch embedding of gigabytes", { image: 16384, patch: 16384, channels: 8, dim: 4, heads: 1 }, /^patch: the weight of the patch embedding has 32\.0 GiB; a matrix ends at 2 GiB/],
   ["a head of gigabytes", { classes: 4_000_000 }, /^classes: the weight of the head has 2\.86 GiB/],
   ["millions of tokens", { image: 2048, patch: 1, dim: 4, heads: 1 }, /^patch: 1 x 1 makes 4194305 tokens; attention compares each with each/],

@@ -1,6 +1,7 @@
 import { assemble, type Launch } from "../kernel.js";
 import { empty, f32, lines, range, raw, u32, wgsl, type Wgsl } from "../wgsl.js";
 import { attentionId, attentionOperands, type AttentionParams } from "./params.js";
+import { maxWorkgroupBytes } from "../workgroup-memory.js";
 
 /** Queries of a workgroup, and how many invocations share one. */
 export interface TiledShape {
@@ -11,7 +12,7 @@ export interface TiledShape {
 export const tiledName = ({ queries, parts }: TiledShape): string => `tiled_${queries}x${parts}`;
 
 /** Bytes of workgroup memory that every WebGPU device has. */
-const sharedLimit = 16384;
+const sharedLimit = maxWorkgroupBytes;
 
 /** Keys that are staged together: as many as fit. Undefined if not even one for each invocation of a query does. */
 export function tiledKeys({ headDim }: AttentionParams, { queries, parts }: TiledShape): number | undefined {

@@ -8,6 +8,7 @@ import { registerGemm, registerName, type RegisterTile } from "./register.js";
 import { loader } from "./source.js";
 import { splitGemm, splitName, type SplitTile } from "./split.js";
 import { stagedBytes, stagedGemm, stagedInvocations, stagedName, type StagedTile } from "./staged.js";
+import { maxWorkgroupBytes } from "../workgroup-memory.js";
 
 /** Tiles worth trying; which of them are legal and good depends on the product. The first is right for every product. */
 const registerTiles: readonly RegisterTile[] = [
@@ -47,7 +48,7 @@ const splitTiles: readonly SplitTile[] = [
 const matrixNeeds = ({ unit }: MatrixTile): Needs => ({ subgroupSize: matrixSubgroup, matrices: unit.join("x") });
 
 /** WebGPU's default limits, which candidates stay within. */
-const limits = { sharedBytes: 16384, invocations: 256 } as const;
+const limits = { sharedBytes: maxWorkgroupBytes, invocations: 256 } as const;
 
 /**
  * Every way to compute a product that is legal under WebGPU's default limits. `norm.from` of the parameters is not read: both ways are
