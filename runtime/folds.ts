@@ -112,26 +112,31 @@ export function scaleChannels({ shape, data }: Register, gamma: Register): Regis
 
 export function tokenTable(parts: readonly Register[], { prefix, patches, positions, bias }: Extract<WeightStep, { readonly op: "tokenTable" }>): Register | string {
   const dim = parts[0]?.shape.at(-1) ?? 0;
-  const rows = [...Array.from({ length: prefix }, () => 1), ...(positions === "none" ? [] : [positions === "all" ? prefix + patches : patches])];
-  const shapes = [...rows.map((count) => [1, count, dim]), ...(bias ? [[dim]] : [])];
-  if (parts.length === 0 || parts.length !== shapes.length || parts.some(({ shape }, i) => !equalShapes(shape, shapes[i]!))) {
+  const heads = parts.slice(0, Math.max(0, parts.length - Number(positions !== "none") - Number(bias)));
+  const rest = [...(positions === "none" ? [] : [[1, positions === "all" ? prefix + patches : patches, dim]]), ...(bias ? [[dim]] : [])];
+  const shapes = [...heads.map(({ shape }) => [1, shape[1] ?? 0, dim]), ...rest];
+  const rows = heads.reduce((sum, { shape }) => sum + (shape[1] ?? 0), 0);
+  if (parts.length === 0 || rows !== prefix || parts.length !== shapes.length || parts.some(({ shape }, i) => !equalShapes(shape, shapes[i]!))) {
     return `makes ${prefix} + ${patches} tokens of ${parts.map(({ shape }) => `[${shape.join(", ")}]`).join(", ")}`;
   }
   const result = new Float64Array((prefix + patches) * dim);
-  const table = positions === "none" ? undefined : parts[prefix]!.data;
+  let at = 0;
+  for (const { data } of heads) {
+    result.set(data, at);
+    at += data.length;
+  }
   const shift = bias ? parts.at(-1)!.data : undefined;
-  // The table's first row belongs to the first token that it covers.
-  const first = positions === "patches" ? prefix : 0;
-  for (let n = 0; n < prefix + patches; n++) {
-    for (let c = 0; c < dim; c++) {
-      const position = table && n >= first ? table[(n - first) * dim + c]! : 0;
-      result[n * dim + c] = (n < prefix ? parts[n]!.data[c]! : shift ? shift[c]! : 0) + position;
-    }
+  if (shift) for (; at < result.length; at += dim) result.set(shift, at);
+  if (positions !== "none") {
+    const table = parts[heads.length]!.data;
+    // The table's first row belongs to the first token that it covers.
+    const first = positions === "patches" ? prefix * dim : 0;
+    for (let i = 0; i < table.length; i++) result[first + i]! += table[i]!;
   }
   return { shape: [1, prefix + patches, dim], data: result };
 }
 
-function areVectors(registers: readonly Register[], length: number): boolean {
+export function areVectors(registers: readonly Register[], length: number): boolean {
   return registers.every(({ shape }) => equalShapes(shape, [length]));
 }
 

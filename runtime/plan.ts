@@ -118,6 +118,8 @@ export interface Plan {
   readonly dtype: DType;
   readonly input: TensorSpec;
   readonly outputs: readonly TensorSpec[];
+  /** The output that a user wants first, and whether it holds a logit for each class. */
+  readonly main: { readonly name: string; readonly classes: boolean };
   /** Class names for `logits`, or empty. */
   readonly labels: readonly string[];
   readonly preprocess: Preprocess;
@@ -142,19 +144,26 @@ export interface Tuned {
   readonly choices: Readonly<Record<string, string>>;
 }
 
-/** How a photograph becomes the input tensor. Resizing is Pillow's; values are `(pixel / 255 - mean) / std` per channel. */
+/** How a photograph becomes the input tensor. Resizing is Pillow's; values are `(pixel * rescaleFactor - mean) / std` per channel. */
 export interface Preprocess {
   /**
-   * `center`: the shorter side is resized to `floor(side / cropPct)`, then the centre is cropped (timm's default).
-   * `squash`: both sides are resized, whatever the aspect ratio, then the centre is cropped.
+   * `center`: the shorter side is resized to `resize`, then the centre is cropped (timm's default). `squash`: both sides are resized, whatever
+   * the aspect ratio, then the centre is cropped. `border`: the longer side is resized, and the mean colour is put around. A side of the resized
+   * image that is smaller than the input is padded.
    */
-  readonly crop: "center" | "squash";
-  readonly cropPct: number;
-  readonly interpolation: "bilinear" | "bicubic" | "lanczos" | "nearest";
+  readonly crop: "center" | "squash" | "border";
+  /** Size before the crop; `center` covers it and `border` fits into it where it is not square. `none`: images have the input's size already. */
+  readonly resize: readonly [height: number, width: number] | "none";
+  /** The first row and column of the crop, half of what is cut off: to the nearest even (`round`), or rounded down. */
+  readonly cropOffset: "round" | "floor";
+  readonly interpolation: "nearest" | "box" | "bilinear" | "hamming" | "bicubic" | "lanczos";
+  /** Whether pixels are multiplied by `rescaleFactor` after they are resized, as bytes, or before, so that they are resized as floats. */
+  readonly rescale: "after" | "before";
+  readonly rescaleFactor: number;
   /** One value a channel. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
-  /** `outside`: the input tensor is already normalised. `inside`: it holds pixel / 255, and the model subtracts the mean and divides by std. */
+  /** `outside`: the input tensor is already normalised. `inside`: it holds pixel * rescaleFactor, and the model subtracts the mean and divides by std. */
   readonly normalize: "outside" | "inside";
 }
 
@@ -196,11 +205,49 @@ export type WeightStep =
   | { readonly op: "scaleRows"; readonly of: number; readonly start: number; readonly end: number; readonly factor: number }
   /** Each row of axis 0 times its own factor: `of` = [tensor [O, ...], factors [O]]. */
   | { readonly op: "scaleChannels"; readonly of: readonly [number, number] }
+  /** The linear layer of a tensor: [..., in] times weight [out, in] transposed, plus a bias [out], if there is one: `of` = [tensor, weight], and the bias. */
+  | { readonly op: "weightLinear"; readonly of: readonly [number, number] | readonly [number, number, number] }
+  /** A bias [queries, keys, values] of which keys have none, [3 width]: `of` = [queries' [width], values' [width]]. */
+  | { readonly op: "queryValueBias"; readonly of: readonly [number, number] }
+  /** exp(q1 . k1) - exp(q2 . k2) + initial, [1]: `of` = [q1, k1, q2, k2], of one width. */
+  | { readonly op: "differentialFactor"; readonly of: readonly [number, number, number, number]; readonly initial: number }
+  /**
+   * Cosines, then sines, of the angles by which queries and keys are turned, [2, heads or 1, grid rows * grid columns, headDim]; what the angles
+   * are is in `rotary.ts`. `of` = nothing, or of `mixed` the frequencies [2, depth, heads, headDim / 2].
+   */
+  | {
+      readonly op: "rotaryTable";
+      readonly of: readonly [] | readonly [number];
+      readonly kind: "axial" | "mixed" | "dinov3";
+      readonly grid: readonly [rows: number, columns: number];
+      readonly headDim: number;
+      readonly temperature: number;
+      readonly order: "ij" | "xy";
+      readonly reference: readonly [rows: number, columns: number];
+      readonly offset: number;
+      readonly block: number;
+    }
   /**
    * What is added to the patches' products to make tokens, [1, prefix + patches, dim]: a prefix token plus its position, if it has one; a
-   * patch's position plus the bias. `of` = prefix tokens [1, 1, dim] each, then positions of all tokens or of the patches, then the bias.
+   * patch's position plus the bias. `of` = `prefix` tokens in one tensor [1, tokens, dim] or more, then positions of all tokens or of the
+   * patches, then the bias.
    */
   | { readonly op: "tokenTable"; readonly of: readonly number[]; readonly prefix: number; readonly patches: number; readonly positions: "all" | "patches" | "none"; readonly bias: boolean }
+  /**
+   * A table of positions [1, prefix + rows * columns, dim] for a grid of another size; the rows in front stay. `corners`: first and last places of
+   * both grids coincide. `offset` is added to the new size where places are computed.
+   */
+  | {
+      readonly op: "resampleTable";
+      readonly of: number;
+      readonly prefix: number;
+      readonly from: readonly [rows: number, columns: number];
+      readonly to: readonly [rows: number, columns: number];
+      readonly filter: "bilinear" | "bicubic";
+      readonly antialias: boolean;
+      readonly corners: boolean;
+      readonly offset?: number;
+    }
   /** A fixed table of position encodings, [1, prefix + grid rows * grid columns, dim]; prefix rows are zero. Reads no register. */
   | { readonly op: "sincos2d"; readonly grid: readonly [rows: number, columns: number]; readonly dim: number; readonly prefix: number; readonly temperature: number }
   | { readonly op: "sincos1d"; readonly length: number; readonly dim: number; readonly prefix: number; readonly temperature: number };
@@ -222,4 +269,43 @@ export interface PackedTensor {
 /** Everything the runtime needs to turn a weight file into weight buffers. The compiler never reads weight values. */
 export interface WeightRecipe {
   readonly tensors: readonly PackedTensor[];
+  /** Names that a file may have instead of the model's own; the model's own, as timm's files have them, come first. */
+  readonly namings?: readonly Naming[];
+  /** How to tell whose a file is that does not fit: ecosystems, each with the end of a tensor's name that none of those after it has. */
+  readonly signs?: readonly (readonly [name: string, tensor: string])[];
 }
+
+/**
+ * How the weight files of one ecosystem name and shape the model's parameters. In patterns `*` is a number (of a block), `~` whatever stands
+ * in the file before the names of the trunk (`vit.`, `visual.`), and one that ends in `.`, or is empty, goes on with any text. A name without
+ * `~` belongs to what is built around the trunk, like a head.
+ */
+export interface Naming {
+  /** Whose, for messages: `transformers ViT`. */
+  readonly name: string;
+  /** Of the rules for a parameter the first counts whose tensors the file has. */
+  readonly rules: readonly NamingRule[];
+  /** What such files hold and the model has no use for. */
+  readonly ignored: readonly string[];
+}
+
+/**
+ * A parameter, the tensors that it is made of, and how (as they are, unless said). Spellings of one name are separated by `|`, the same one
+ * first everywhere.
+ */
+export type NamingRule = readonly [parameter: string, tensors: readonly string[], form?: TensorForm, ...sizes: readonly number[]];
+
+/**
+ * How a parameter is made of tensors of a file:
+ * `squeezed`: of one with other axes of length 1.
+ * `stacked`: of tensors of one size along axis 0.
+ * `transposed`: [in, out] -> [out, in].
+ * `convolution`: [height, width, in, out] -> [out, in, height, width].
+ * `heads` (sizes: heads): kernels [in, heads, headDim], or biases [heads, headDim], one above the other: [n heads headDim, in].
+ * `merged` (heads): a kernel [heads, headDim, out] -> [out, heads headDim].
+ * `rows` (start, all): rows from `start` on of a tensor that has `all` rows.
+ * `tokens` (start, all): likewise of a table [1, all, dim], with or without its axis of length 1.
+ * `firstToken` (all): a token plus the first row of such a table.
+ * `zeros` (the tensor's shape): zeros, where a tensor shows that the ecosystem has none.
+ */
+export type TensorForm = "same" | "squeezed" | "stacked" | "transposed" | "convolution" | "heads" | "merged" | "rows" | "tokens" | "firstToken" | "zeros";

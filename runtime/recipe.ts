@@ -3,12 +3,15 @@
  * they can; steps that compute do so in f64. The result is rounded once, at the end, to the type that the tensor is stored in.
  */
 
+import { differentialFactor, queryValueBias, weightLinear } from "./attention.js";
 import { firstNotFinite, indexAt, type Floats } from "./decode.js";
 import { VitcError, WeightsError } from "./errors.js";
 import { equalShapes, foldBatchNormScale, foldBatchNormShift, foldNormScale, foldNormShift, foldPixelScale, foldPixelShift, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
 import { firstBeyondHalf, toHalves, toHalvesBalanced } from "./half.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import { sincos1d, sincos2d } from "./position.js";
+import { resampleTable } from "./resample-table.js";
+import { rotaryTable } from "./rotary.js";
 import { elementCount } from "./safetensors.js";
 import { quote } from "./source.js";
 import { transpose } from "./transpose.js";
@@ -104,6 +107,27 @@ function evaluate(step: WeightStep, at: (index: number) => Register): Register |
       return scaleRows(at(step.of), step.start, step.end, step.factor);
     case "scaleChannels":
       return scaleChannels(at(step.of[0]), at(step.of[1]));
+    case "weightLinear": {
+      const [x, weight, bias] = step.of;
+      return weightLinear(at(x), at(weight), bias === undefined ? undefined : at(bias));
+    }
+    case "queryValueBias":
+      return queryValueBias(at(step.of[0]), at(step.of[1]));
+    case "differentialFactor": {
+      const [q1, k1, q2, k2] = step.of;
+      return differentialFactor(at(q1), at(k1), at(q2), at(k2), step.initial);
+    }
+    case "resampleTable": {
+      const { shape, data } = at(step.of);
+      const { prefix, from, to } = step;
+      const dim = shape[2] ?? 0;
+      if (!equalShapes(shape, [1, prefix + from[0] * from[1], dim])) return `resamples [${shape.join(", ")}] as ${prefix} rows and a grid of ${from.join(" x ")}`;
+      return { shape: [1, prefix + to[0] * to[1], dim], data: resampleTable(data, dim, step) };
+    }
+    case "rotaryTable": {
+      const [frequencies] = step.of;
+      return rotaryTable(frequencies === undefined ? undefined : at(frequencies), step);
+    }
     case "tokenTable":
       return tokenTable(step.of.map(at), step);
     case "sincos2d": {

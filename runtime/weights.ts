@@ -1,7 +1,9 @@
 /** From a weight file to weight buffers: find it, check it against the recipe, read, pack and upload it tensor by tensor. */
 
-import { decodeFloats, firstNotFinite, floatTypes, indexAt, isFloatType, type Floats } from "./decode.js";
-import { WeightsError, type WeightProblem } from "./errors.js";
+import { checkFollowed, extraNames, type CheckOptions } from "./check.js";
+import { decodeFloats, firstNotFinite, indexAt, isFloatType, type Floats } from "./decode.js";
+import { WeightsError } from "./errors.js";
+import { followNaming } from "./naming.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
 import { packTensor, type Packed } from "./recipe.js";
@@ -9,6 +11,7 @@ import { readHeader, type FileTensor, type SafetensorsFile } from "./safetensors
 import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
 import { fromUrl } from "./url.js";
 
+export { checkTensors, type CheckOptions } from "./check.js";
 export { packTensor } from "./recipe.js";
 export { readHeader, type FileTensor, type SafetensorsFile, type SafetensorsType } from "./safetensors.js";
 export { fromBlob, fromBytes, type WeightsSource } from "./source.js";
@@ -24,11 +27,6 @@ export interface WeightsProgress {
   readonly total: number;
 }
 
-export interface CheckOptions {
-  /** Ignore tensors of the file that the model does not use, instead of refusing the file. */
-  readonly allowExtra?: boolean | undefined;
-}
-
 export interface LoadOptions extends CheckOptions {
   readonly onProgress?: ((progress: WeightsProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -41,12 +39,10 @@ export interface LoadedWeights {
   readonly source: string;
   /** Bytes that were read. */
   readonly bytes: number;
-  /** Names of the tensors that the model does not use; not empty only with `allowExtra`. */
+  /** Names of the tensors that the model does not use: those that files of its kind are known to hold, and with `allowExtra` any others. */
   readonly ignored: readonly string[];
 }
 
-/** Missing tensors that get a suggestion, and names that are compared for it: the search is quadratic. */
-const suggestions = { missing: 20, names: 2000 };
 /** A page stays responsive when nothing keeps it busy for longer, and an abort gets its turn. */
 const busyMilliseconds = 50;
 
@@ -88,8 +84,9 @@ export async function openWeights(recipe: WeightRecipe, input: WeightsInput, opt
     signal.throwIfAborted();
     const source = await toSource(input, { signal });
     const file = await readHeader(source, signal);
-    const problems = checkTensors(recipe, file, options);
-    if (problems.length > 0) throw new WeightsError(problems, source.name);
+    const followed = followNaming(recipe, file.tensors);
+    const problems = checkFollowed(followed, file, options);
+    if (problems.length > 0) throw new WeightsError(problems, followed.naming === undefined ? source.name : `${source.name}, read by the names of ${followed.naming}`);
     return { source, file, close: () => stop.abort() };
   } catch (error) {
     stop.abort();
@@ -113,8 +110,9 @@ export async function uploadWeights(recipe: WeightRecipe, opened: OpenedWeights,
   const { source, file } = opened;
   try {
     signal.throwIfAborted();
-    const bytes = await loadTensors(recipe, source, file, signal, options);
-    return { source: source.name, bytes, ignored: extraNames(recipe, file) };
+    const followed = followNaming(recipe, file.tensors);
+    const bytes = await loadTensors(followed.tensors, source, file, signal, options);
+    return { source: source.name, bytes, ignored: extraNames(followed, file) };
   } catch (error) {
     options.signal?.throwIfAborted();
     throw error;
@@ -129,9 +127,9 @@ export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, opt
   return uploadWeights(recipe, await openWeights(recipe, input, options), options);
 }
 
-async function loadTensors(recipe: WeightRecipe, source: WeightsSource, file: SafetensorsFile, signal: AbortSignal, options: LoadOptions): Promise<number> {
+async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSource, file: SafetensorsFile, signal: AbortSignal, options: LoadOptions): Promise<number> {
   const first = ({ sources }: PackedTensor): number => Math.min(source.size, ...sources.map((wanted) => resolve(wanted, file).offset));
-  const ordered = recipe.tensors.map((tensor) => ({ tensor, first: first(tensor) })).sort((a, b) => a.first - b.first);
+  const ordered = tensors.map((tensor) => ({ tensor, first: first(tensor) })).sort((a, b) => a.first - b.first);
   const uses = ordered.flatMap(({ tensor }) => tensor.sources.map((wanted) => resolve(wanted, file)));
 
   let loaded = file.dataOffset;
@@ -168,54 +166,6 @@ function decodeTensor(wanted: WeightSource, file: SafetensorsFile, bytes: Uint8A
   throw new WeightsError([{ kind: "value", tensor, message }], file.name);
 }
 
-/**
- * Compares the whole recipe with the whole file: missing tensors with the nearest name the file holds, wrong shapes, wrong dtypes, and
- * tensors that the model does not use. Of a tensor's alternative names the first that the file holds counts; others are extra.
- *
- * @returns every problem, missing tensors first; empty when the file fits
- */
-export function checkTensors(recipe: WeightRecipe, file: SafetensorsFile, options: CheckOptions = {}): WeightProblem[] {
-  const extra = extraNames(recipe, file);
-  const candidates = extra.slice(0, suggestions.names);
-  const missing: WeightProblem[] = [];
-  const unfit: WeightProblem[] = [];
-  const distinct = new Map(recipe.tensors.flatMap(({ sources }) => sources).map((wanted) => [JSON.stringify([wanted.names, wanted.shape]), wanted]));
-  for (const { names, shape } of distinct.values()) {
-    const tensor = names.find((name) => file.tensors.has(name));
-    const found = tensor === undefined ? undefined : file.tensors.get(tensor);
-    if (tensor === undefined || found === undefined) {
-      const near = missing.length < suggestions.missing ? nearest(names, candidates) : undefined;
-      missing.push({ kind: "missing", tensor: names[0] ?? "", message: describeMissing(names, shape, near, file) });
-      continue;
-    }
-    if (!isFloatType(found.dtype)) {
-      unfit.push({ kind: "dtype", tensor, message: `${quote(tensor)} has dtype ${found.dtype}; weights are ${floatTypes.join(", ")}` });
-    }
-    if (found.shape.length !== shape.length || found.shape.some((extent, axis) => extent !== shape[axis])) {
-      unfit.push({ kind: "shape", tensor, message: `${quote(tensor)} has shape ${shapeText(found.shape)}, the model needs ${shapeText(shape)}` });
-    }
-  }
-  const unused = (options.allowExtra ? [] : extra).map((tensor): WeightProblem => {
-    const { shape } = file.tensors.get(tensor)!;
-    return { kind: "extra", tensor, message: `${quote(tensor)} ${shapeText(shape)} is not used by the model; allowExtra: true (--allow-extra on the command line) ignores such tensors` };
-  });
-  return [...missing, ...unfit, ...unused];
-}
-
-function describeMissing(names: readonly string[], shape: readonly number[], near: string | undefined, file: SafetensorsFile): string {
-  const [name, ...others] = names.map(quote);
-  const alternatives = others.length === 0 ? "" : ` (or ${others.join(", ")})`;
-  const found = near === undefined ? undefined : file.tensors.get(near);
-  const suggestion = near === undefined || found === undefined ? "" : `; the nearest unused name in the file is ${quote(near)} ${shapeText(found.shape)}`;
-  return `${name}${alternatives} ${shapeText(shape)} is missing${suggestion}`;
-}
-
-/** Tensors of the file that no source resolves to. */
-function extraNames(recipe: WeightRecipe, file: SafetensorsFile): string[] {
-  const used = new Set(recipe.tensors.flatMap(({ sources }) => sources.map(({ names }) => names.find((name) => file.tensors.has(name)))));
-  return [...file.tensors.keys()].filter((name) => !used.has(name));
-}
-
 /** The file's tensor for a source that passed the check. */
 function resolve({ names }: WeightSource, file: SafetensorsFile): FileTensor {
   for (const name of names) {
@@ -223,41 +173,6 @@ function resolve({ names }: WeightSource, file: SafetensorsFile): FileTensor {
     if (tensor !== undefined) return tensor;
   }
   throw new WeightsError([{ kind: "missing", tensor: names[0] ?? "", message: `${quote(names[0] ?? "")} is missing` }], file.name);
-}
-
-/** The candidate with the fewest edits from any of the names, if fewer than half of the name would change. */
-function nearest(names: readonly string[], candidates: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let fewest = Infinity;
-  for (const name of names) {
-    for (const candidate of candidates) {
-      const limit = Math.min(fewest, Math.ceil(name.length / 2));
-      const edits = editDistance(name, candidate, limit);
-      if (edits < limit) [best, fewest] = [candidate, edits];
-    }
-  }
-  return best;
-}
-
-/** Insertions, deletions and substitutions between two texts (Levenshtein); `limit` or more is reported as Infinity. */
-function editDistance(a: string, b: string, limit: number): number {
-  if (Math.abs(a.length - b.length) >= limit) return Infinity;
-  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substituted = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(substituted, previous[j]! + 1, current[j - 1]! + 1));
-    }
-    if (Math.min(...current) >= limit) return Infinity;
-    previous = current;
-  }
-  return previous[b.length]!;
-}
-
-function shapeText(shape: readonly number[]): string {
-  const shown = shape.slice(0, 8).join(", ");
-  return shape.length > 8 ? `[${shown}, … ${shape.length} axes]` : `[${shown}]`;
 }
 
 function isSource(value: unknown): value is WeightsSource {

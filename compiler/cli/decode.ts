@@ -1,4 +1,5 @@
 import { stat } from "node:fs/promises";
+import type { Metadata } from "sharp";
 import { InputError } from "../../runtime/errors.js";
 import type { ImagePixels } from "../../runtime/image.js";
 
@@ -6,11 +7,14 @@ import type { ImagePixels } from "../../runtime/image.js";
 const formats: ReadonlySet<string | undefined> = new Set(["jpeg", "png", "webp", "gif", "tiff"]);
 
 /**
- * Reads an image file (JPEG, PNG, WebP, GIF, TIFF or AVIF) as Pillow does: turned by its EXIF orientation, colour profile ignored, alpha dropped
- * without blending. Gray files come out as RGB.
+ * Reads an image file (JPEG, PNG, WebP, GIF, TIFF or AVIF) as Pillow's `exif_transpose` and `convert("RGB")` do, pixel for pixel: turned by its
+ * EXIF orientation, colour profile ignored, alpha dropped without blending, gray repeated, palettes looked up, the high byte taken of 16 bits,
+ * CMYK by Pillow's formula. Of animations it is the first frame. AVIF alone differs by some steps where colours are stored at half the size,
+ * which decoders enlarge in their own ways.
  *
  * @returns RGB pixels, three channels.
- * @throws InputError when the file is absent, no image or of another format, and for CMYK and for more than 8 bits a channel, where decoders disagree.
+ * @throws InputError when the file is absent, no image or of another format; for gray of more than 8 bits and numbers that are no bytes, of which
+ *   Pillow makes white; and for GIFs with transparent pixels, whose colours get lost.
  */
 export async function decodeImage(path: string): Promise<ImagePixels> {
   await checkFile(path);
@@ -20,20 +24,55 @@ export async function decodeImage(path: string): Promise<ImagePixels> {
   const metadata = await image.metadata().catch((cause: unknown) => {
     throw new InputError(`${path} is not an image that can be read: ${reason(cause)}`);
   });
-  const isAvif = metadata.format === "heif" && metadata.compression === "av1";
-  if (!formats.has(metadata.format) && !isAvif) {
-    throw new InputError(`${path} is ${metadata.format?.toUpperCase() ?? "of an unknown format"}; an image file must be JPEG, PNG, WebP, GIF, TIFF or AVIF`);
-  }
-  if (metadata.space === "cmyk") {
-    throw new InputError(`${path} is a CMYK image, whose conversion to RGB differs between decoders: save it as RGB first`);
-  }
-  if (metadata.depth !== "uchar") {
-    throw new InputError(`${path} has more than 8 bits a channel (${metadata.space}, ${metadata.depth}): save it with 8 bits a channel first`);
-  }
-  const { data, info } = await image.rotate().removeAlpha().toColourspace("srgb").raw().toBuffer({ resolveWithObject: true }).catch((cause: unknown) => {
+  checkKind(path, metadata);
+  const cmyk = metadata.space === "cmyk";
+  const turned = image.rotate();
+  // Without a say in the pipeline's colours sharp would convert to sRGB and back.
+  const decoded = cmyk ? turned.pipelineColourspace("cmyk").toColourspace("cmyk") : (metadata.format === "gif" ? turned : turned.removeAlpha()).toColourspace("srgb");
+  const { data, info } = await decoded.raw().toBuffer({ resolveWithObject: true }).catch((cause: unknown) => {
     throw new InputError(`${path} cannot be decoded: ${reason(cause)}`);
   });
-  return { data, width: info.width, height: info.height, channels: 3 };
+  const { width, height } = info;
+  const pixels = width * height;
+  if (cmyk) return { data: fromCmyk(data), width, height, channels: 3 };
+  if (data.length === pixels * 4) return { data: opaque(path, data), width, height, channels: 3 };
+  return { data, width, height, channels: 3 };
+}
+
+/** Refuses what Pillow does not read, or reads in a way that nobody wants. */
+function checkKind(path: string, { format, compression, space, depth, hasAlpha }: Metadata): void {
+  const isAvif = format === "heif" && compression === "av1";
+  if (!formats.has(format) && !isAvif) {
+    throw new InputError(`${path} is ${format?.toUpperCase() ?? "of an unknown format"}; an image file must be JPEG, PNG, WebP, GIF, TIFF or AVIF`);
+  }
+  if (depth === "uchar") return;
+  // Pillow opens these with 8 bits: the high bytes.
+  if (depth === "ushort" && space === "rgb16" && !isAvif) return;
+  if (depth === "ushort" && space === "grey16" && hasAlpha && format === "png") return;
+  throw new InputError(`${path} has more than 8 bits a channel (${space}, ${depth}), of which there is no one way to make 8: save it with 8 bits a channel first`);
+}
+
+/** RGB from CMYK, without a colour profile: Pillow's `cmyk2rgb`. */
+function fromCmyk(data: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((data.length / 4) * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4) {
+    const light = 255 - data[from + 3]!;
+    for (let c = 0; c < 3; c++) {
+      const product = data[from + c]! * light + 128;
+      rgb[to++] = Math.max(0, light - (((product >> 8) + product) >> 8));
+    }
+  }
+  return rgb;
+}
+
+/** RGB from RGBA without transparent pixels. A GIF's have a colour in Pillow, and none in other decoders. */
+function opaque(path: string, data: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((data.length / 4) * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4) {
+    if (data[from + 3] !== 255) throw new InputError(`${path} is a GIF with transparent pixels, whose colours differ between decoders: save it as PNG first`);
+    for (let c = 0; c < 3; c++) rgb[to++] = data[from + c]!;
+  }
+  return rgb;
 }
 
 async function checkFile(path: string): Promise<void> {

@@ -39,7 +39,7 @@ export function initWeightsCommand(cli: Cli): Command {
       const [{ resolve: resolveSpec }, { buildGraph }, { initialize }, { writeSafetensorsFile }] = await Promise.all([import("../spec/resolve.js"), import("../ir/build.js"), import("../checkpoint/init.js"), import("../checkpoint/safetensors.js")]);
       const resolved = resolveSpec(spec);
       const tensors = buildGraph(resolved, { batch: 1 }).parameters.map(({ name, value }) => ({ name, shape: value.shape }));
-      const valuesOf = initialize(tensors, { seed, scheme, layerScale: resolved.layerScale });
+      const valuesOf = initialize(tensors, { seed, scheme, layerScale: resolved.layerScale, temperature: resolved.rope?.temperature });
       const sizes = tensors.map(({ shape }) => shape.reduce((product, size) => product * size, 1));
       const parameters = sizes.reduce((sum, size) => sum + size, 0);
       const progress = cli.progress(`Writing ${relative(cli.cwd, file)}`);

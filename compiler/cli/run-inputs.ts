@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { extname, resolve } from "node:path";
 import type { ModelInput, Plan } from "../../runtime/codegen.js";
 import { decodeFloats, isFloatType } from "../../runtime/decode.js";
+import { InputError } from "../../runtime/errors.js";
 import type { ImagePixels } from "../../runtime/image.js";
 import { fromPath } from "../../runtime/node.js";
 import { readHeader } from "../../runtime/safetensors.js";
@@ -23,6 +24,16 @@ export interface Inputs {
   portions(signal: AbortSignal): AsyncIterable<Portion>;
 }
 
+/** An image file that is to be run. */
+export interface ImageFile {
+  /** What it is called in results. */
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+  /** Where it was named, for messages: `labels.csv:7`. */
+  readonly where?: string;
+}
+
 /** Decoded photographs of a portion take no more than this, plus one photograph. */
 const mostDecodedBytes = 512 * 2 ** 20;
 
@@ -32,7 +43,7 @@ const mostDecodedBytes = 512 * 2 ** 20;
  */
 export async function openInputs(files: readonly string[], plan: Plan, cwd: string): Promise<Inputs> {
   const tensors = files.filter((file) => extname(file) === ".safetensors");
-  if (tensors.length === 0) return openImages(files, plan, cwd);
+  if (tensors.length === 0) return openImages(files.map((name) => ({ name, path: resolve(cwd, name) })), plan);
   if (files.length > 1) throw new UserError(`--input takes image files, or one safetensors file alone; this is ${some(files)}`);
   return openTensor(files[0]!, plan, cwd);
 }
@@ -40,11 +51,15 @@ export async function openInputs(files: readonly string[], plan: Plan, cwd: stri
 /** As many images as the plan runs at once. */
 const largestBatch = (plan: Plan): number => plan.programs.infer.reduce((most, { batch }) => Math.max(most, batch), 1);
 
-async function openImages(files: readonly string[], plan: Plan, cwd: string): Promise<Inputs> {
+/**
+ * Image files, decoded portion by portion.
+ * @throws UserError or InputError for a file that is not there, and for the first if it cannot be decoded; `portions` throws them for the others.
+ */
+export async function openImages(files: readonly ImageFile[], plan: Plan): Promise<Inputs> {
   // Before minutes of loading and running: decoding says what is wrong with a file that is not there, and with the first in any case.
   for (const [i, file] of files.entries()) {
-    const info = await stat(resolve(cwd, file)).catch(() => undefined);
-    if (i === 0 || info?.isFile() !== true) await decodeImage(resolve(cwd, file));
+    const info = await stat(file.path).catch(() => undefined);
+    if (i === 0 || info?.isFile() !== true) await decode(file);
   }
   async function* portions(signal: AbortSignal): AsyncGenerator<Portion> {
     for (let start = 0; start < files.length; ) {
@@ -54,8 +69,8 @@ async function openImages(files: readonly string[], plan: Plan, cwd: string): Pr
       while (start + names.length < files.length && names.length < largestBatch(plan) && decoded < mostDecodedBytes) {
         signal.throwIfAborted();
         const file = files[start + names.length]!;
-        const image = await decodeImage(resolve(cwd, file));
-        names.push(file);
+        const image = await decode(file);
+        names.push(file.name);
         input.push(image);
         decoded += image.data.byteLength;
       }
@@ -64,6 +79,15 @@ async function openImages(files: readonly string[], plan: Plan, cwd: string): Pr
     }
   }
   return { count: files.length, portions };
+}
+
+/** @throws UserError or InputError, which say where the file was named if anybody said so. */
+async function decode({ path, where }: ImageFile): Promise<ImagePixels> {
+  try {
+    return await decodeImage(path);
+  } catch (cause) {
+    throw where !== undefined && cause instanceof InputError ? new UserError(`${where}: ${cause.message}`, { cause }) : cause;
+  }
 }
 
 async function openTensor(file: string, plan: Plan, cwd: string): Promise<Inputs> {

@@ -1,30 +1,25 @@
-import { Command, InvalidArgumentError, Option } from "commander";
-import { lstat, realpath } from "node:fs/promises";
+import { Command, Option } from "commander";
 import { relative, resolve } from "node:path";
-import type { AdapterInfo, Model, Plan, Progress, Tensor } from "../../runtime/codegen.js";
+import type { Model, Plan } from "../../runtime/codegen.js";
 import { adapterName } from "../../runtime/device.js";
-import type { DType } from "../../runtime/plan.js";
 import { elements } from "../../runtime/tensor.js";
 import { writeSafetensorsFile } from "../checkpoint/safetensors.js";
 import { decided as decidedOf } from "../measure/subject.js";
+import { expectFinite, rankClasses, rowOf } from "./classes.js";
 import { UserError, type Cli } from "./context.js";
 import { plural } from "./format.js";
 import { runShape, type RunResult } from "./json-run.js";
-import { decidedText, dtypeOption, jsonOption, parseWhole, robustOption } from "./options.js";
+import { decidedText, dtypeOption, jsonOption, robustOption } from "./options.js";
 import { openInputs, type Inputs } from "./run-inputs.js";
-import { findWeights, importPackage, planOf, type AnyOutputs, type ImportedPackage } from "./run-package.js";
-import { expectWritable } from "./write-whole.js";
+import { describeAdapter, duration, loadModel, topOption, weightsOf, type ModelOptions } from "./run-model.js";
+import { importPackage, planOf, type AnyOutputs } from "./run-package.js";
+import { expectReplaceable, expectWritable } from "./write-whole.js";
 
-interface Options {
+interface Options extends ModelOptions {
   readonly input: readonly string[];
-  readonly weights?: string;
   readonly top: number;
   readonly output?: string;
   readonly force?: boolean;
-  readonly adapter: "auto" | "gpu" | "software";
-  readonly dtype?: DType;
-  readonly robust?: boolean;
-  readonly allowExtra?: boolean;
   readonly json?: boolean;
 }
 
@@ -40,7 +35,7 @@ export function runCommand(cli: Cli): Command {
     .argument("<package>", "folder that vitc compile wrote")
     .requiredOption("-i, --input <file...>", 'image files, or one safetensors file with "input" [n, channels, height, width]')
     .option("-w, --weights <file|url>", "weight file (default: model.safetensors in the package, or the only one there)")
-    .addOption(new Option("--top <n>", "how many classes to print").argParser(parseTop).default(5))
+    .addOption(topOption("how many classes to print"))
     .option("-o, --output <file>", "write logits and taps of all images to a safetensors file")
     .option("--force", "replace the output file if it is there")
     .addOption(new Option("--adapter <which>", "auto takes a GPU, or else a software adapter and says so").choices(["auto", "gpu", "software"]).default("auto"))
@@ -58,27 +53,24 @@ Examples:
     .action((reference: string, options: Options) => run(cli, reference, options));
 }
 
-function parseTop(text: string): number {
-  const top = parseWhole(text);
-  if (top < 1) throw new InvalidArgumentError("It must be at least 1.");
-  return top;
-}
-
 async function run(cli: Cli, reference: string, options: Options): Promise<void> {
   const found = await importPackage(reference, cli.cwd);
   const plan = planOf(found, reference, options.dtype);
   // Everything that can be wrong is looked at before the model is loaded, which may take long.
   const inputs = await openInputs(options.input, plan, cli.cwd);
   const output = options.output === undefined ? undefined : await expectOutput(options.output, plan, inputs.count, cli.cwd);
-  const weights = await weightsOf(options, found, cli.cwd);
-  if (output !== undefined) await expectReplaceable(output, weights, options, cli.cwd);
+  const weights = await weightsOf(options.weights, found, cli.cwd);
+  if (output !== undefined) {
+    const reads = [{ file: weights, what: "the weight file, which the run reads" }, ...options.input.map((file) => ({ file: resolve(cli.cwd, file), what: "an input, which the run reads" }))];
+    await expectReplaceable("--output", output, reads, options.force, cli.cwd);
+  }
   const notices: string[] = [];
   const onNotice = (notice: string): void => {
     notices.push(notice);
     cli.say(notice);
   };
   const started = performance.now();
-  const model = await load(cli, found, weights, options, onNotice);
+  const model = await loadModel(cli, found, weights, options, onNotice);
   try {
     const loadSeconds = (performance.now() - started) / 1000;
     const kept = output === undefined ? undefined : keep(plan, inputs.count);
@@ -97,32 +89,12 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
   }
 }
 
-function weightsOf({ weights }: Options, found: ImportedPackage, cwd: string): Promise<string> | string {
-  if (weights === undefined) return findWeights(found, cwd);
-  return isUrl(weights) ? weights : resolve(cwd, weights);
-}
-
-/** Two letters at least: C:\weights is a path. */
-const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]+:/i.test(text);
-
-async function load(cli: Cli, found: ImportedPackage, weights: string, { adapter, dtype, robust, allowExtra = false }: Options, onNotice: (notice: string) => void): Promise<Model<AnyOutputs>> {
-  const line = cli.progress(`Loading ${found.plan.name}`);
-  try {
-    // Kernels and weights come one after the other, and which takes longer depends on the adapter: half the way each.
-    const halves: Readonly<Record<Progress["stage"], readonly [start: number, detail: string]>> = { device: [0, "(device)"], pipelines: [0, "(kernels)"], weights: [0.5, "(weights)"] };
-    const onProgress = ({ stage, loaded, total }: Progress): void => line.update(halves[stage][0] + (stage === "device" ? 0 : loaded / Math.max(1, total) / 2), halves[stage][1]);
-    return await found.load({ weights, adapter, ...(dtype && { dtype }), ...(robust && { robust }), allowExtra, onProgress, onNotice, signal: cli.signal });
-  } finally {
-    line.done();
-  }
-}
-
 // ----------------------------------------------------------------------------------------------------- running
 
 /** Seconds are those of `model.run`: decoding files is not the model's time. */
 async function runAll(cli: Cli, model: Model<AnyOutputs>, plan: Plan, inputs: Inputs, top: number, kept: Kept | undefined): Promise<{ results: RunResult[]; seconds: number }> {
   const results: RunResult[] = [];
-  const main = mainOutput(plan);
+  const { main } = plan;
   const line = cli.progress("Running");
   let milliseconds = 0;
   try {
@@ -131,7 +103,7 @@ async function runAll(cli: Cli, model: Model<AnyOutputs>, plan: Plan, inputs: In
       const outputs = await model.run(input, { signal: cli.signal });
       milliseconds += performance.now() - started;
       for (const { name } of plan.outputs) kept?.get(name)?.set(outputs[name]!, results.length * (outputs[name]!.length / names.length));
-      names.forEach((name, i) => results.push(resultOf(name, rowOf(outputs[main]!, i, names.length), main, model.labels, top)));
+      names.forEach((name, i) => results.push(resultOf(name, rowOf(outputs[main.name]!, i, names.length), main, model.labels, top)));
       line.update(results.length / inputs.count, `${results.length} of ${plural(inputs.count, "image")}`);
     }
   } finally {
@@ -140,19 +112,11 @@ async function runAll(cli: Cli, model: Model<AnyOutputs>, plan: Plan, inputs: In
   return { results, seconds: milliseconds / 1000 };
 }
 
-/** Logits, or the features of a model without classes. */
-const mainOutput = (plan: Plan): "logits" | "features" => (plan.outputs.some(({ name }) => name === "logits") ? "logits" : "features");
-
-const rowOf = (tensor: Tensor, i: number, rows: number): Float32Array => tensor.subarray((tensor.length / rows) * i, (tensor.length / rows) * (i + 1));
-
-function resultOf(input: string, values: Float32Array, main: "logits" | "features", labels: readonly string[], top: number): RunResult {
-  // A comparison with NaN is false, so it would come out as the least probable class instead of as what is wrong.
-  if (!values.every(Number.isFinite)) throw new UserError(`the model's ${main} for ${input} are not finite numbers: its weights or the input are too large for 32-bit floats`);
-  if (main === "features") return { input, features: { size: values.length, norm: Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)), first: [...values.subarray(0, shownFeatures)] } };
-  const largest = values.reduce((a, b) => Math.max(a, b));
-  const sum = values.reduce((total, logit) => total + Math.exp(logit - largest), 0);
-  const order = Array.from(values, (_, i) => i).sort((a, b) => values[b]! - values[a]!);
-  return { input, top: order.slice(0, top).map((i) => ({ class: i, label: labels[i] ?? String(i), probability: Math.exp(values[i]! - largest) / sum, logit: values[i]! })) };
+function resultOf(input: string, values: Float32Array, main: Plan["main"], labels: readonly string[], top: number): RunResult {
+  expectFinite(values, main.name, input);
+  if (!main.classes) return { input, features: { size: values.length, norm: Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)), first: [...values.subarray(0, shownFeatures)] } };
+  const { order, probabilityOf } = rankClasses(values);
+  return { input, top: order.slice(0, top).map((i) => ({ class: i, label: labels[i] ?? String(i), probability: probabilityOf(i), logit: values[i]! })) };
 }
 
 // ------------------------------------------------------------------------------------------------------ output
@@ -168,35 +132,13 @@ async function expectOutput(path: string, plan: Plan, count: number, cwd: string
   return expectWritable("--output", path, undefined, cwd);
 }
 
-/** Refuses to replace what the run reads, whatever its name or the links to it, and without --force to replace anything. */
-async function expectReplaceable(file: string, weights: string, { input, force }: Options, cwd: string): Promise<void> {
-  const entry = await lstat(file).catch(() => undefined);
-  if (entry === undefined) return;
-  const shown = relative(cwd, file);
-  const real = await realOf(file);
-  if (real === (await realOf(weights))) throw new UserError(`--output ${shown} is the weight file, which the run reads: name another file`);
-  for (const image of input) {
-    if (real === (await realOf(resolve(cwd, image)))) throw new UserError(`--output ${shown} is an input, which the run reads: name another file`);
-  }
-  if (force !== true) throw new UserError(`--output ${shown} is there already: name another file, or replace it with --force`);
-}
-
-/** The file behind links, or the reference itself where there is none: a URL of another machine, a link to nothing. */
-async function realOf(reference: string): Promise<string> {
-  try {
-    return await realpath(/^file:/i.test(reference) ? new URL(reference) : reference);
-  } catch {
-    return reference;
-  }
-}
-
-/** The main output is called `logits`, whatever it is, and every other output `tap.<name>`: so are reference outputs named. */
+/** The main output is called `logits`, whatever it is, and every other output, features above all, `tap.<name>`: so are reference outputs named. */
 async function write(file: string, plan: Plan, kept: Kept, count: number, signal: AbortSignal): Promise<void> {
-  const main = mainOutput(plan);
+  const { main } = plan;
   const tensors = plan.outputs.flatMap(({ name, shape }) => {
     const rows = [count, ...shape];
-    if (name !== main) return [{ name: `tap.${name}`, shape: rows, from: name }];
-    return [{ name: "logits", shape: rows, from: name }, ...(name === "features" ? [{ name: "tap.features", shape: rows, from: name }] : [])];
+    if (name !== main.name) return [{ name: `tap.${name}`, shape: rows, from: name }];
+    return [{ name: "logits", shape: rows, from: name }, ...(!main.classes ? [{ name: `tap.${name}`, shape: rows, from: name }] : [])];
   });
   const sources = new Map(tensors.map(({ name, from }) => [name, kept.get(from)!]));
   await writeSafetensorsFile(file, tensors, (name) => sources.get(name)!, { signal });
@@ -207,7 +149,3 @@ function resultText({ input, top, features }: RunResult): string {
   const width = Math.min(60, Math.max(...(top ?? []).map(({ label }) => label.length)));
   return [input, ...(top ?? []).map(({ label, probability }) => `  ${label.padEnd(width)} ${(probability * 100).toFixed(1).padStart(5)} %`)].join("\n");
 }
-
-const describeAdapter = (adapter: AdapterInfo): string => `${adapterName(adapter)}${adapter.software ? " (software)" : ""}`;
-
-const duration = (seconds: number): string => (seconds < 1 ? `${(seconds * 1000).toPrecision(3)} ms` : `${seconds.toFixed(1)} s`);

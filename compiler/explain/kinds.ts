@@ -7,9 +7,13 @@ export function kindOf(node: Node): DispatchKind {
     case "gemm":
       return node.attrs.source.kind === "rows" ? "matmul" : "convolution";
     case "attention":
+    case "differentialAttention":
+    case "prepareHeads":
+      return "attention";
     case "embed":
       return node.op;
     case "layerNorm":
+    case "rmsNorm":
     case "tokenNorm":
     case "normalizeChannels":
       return "norm";

@@ -2,6 +2,7 @@ import { bytes, by, count, flops, percent, plural, short } from "./format.js";
 import { needs } from "./needs.js";
 import type { PassReport, ProfileReport, Report, RoutineReport } from "./report.js";
 import { groupEvents, rowsOf } from "./stages.js";
+import { attentionWords, blockWords, mlpWords, nameWords, normWords, poolWords, positionWords, prefixWords, resultWords } from "./words.js";
 
 /** Where the summary breaks lines. */
 const columns = 80;
@@ -54,23 +55,24 @@ type Fact = readonly [name: string, text: string];
 const facts = (rows: readonly Fact[]): string[] => rows.flatMap(([name, text]) => wrap(text, `  ${name.padEnd(12)}`, " ".repeat(14)));
 
 function modelFacts({ spec, parameters, weights }: Report): Fact[] {
-  const { channels, image, patch, geometry, dim, depth, heads, headDim, mlp, tokens, position, stem } = spec;
-  const prefix = [...(tokens.class ? ["1 class"] : []), ...(tokens.distillation ? ["1 distillation"] : []), plural(geometry.patches, "patch")];
+  const { channels, image, patch, geometry, dim, depth, heads, headDim, mlp, representation, stem } = spec;
+  const tokens = [...prefixWords(spec), plural(geometry.patches, "patch")];
+  const listed = (name: string, words: readonly string[]): Fact[] => (words.length > 0 ? [[name, words.join(", ")]] : []);
+  const layer = representation > 0 ? `, tanh layer of ${count(representation)}` : "";
   return [
     ["image", by([channels, ...image])],
     ...(stem.length > 0 ? [["stem", `${plural(stem.length, "convolution")} to ${by(geometry.map)}`] as const] : []),
     ["patches", `${by(patch)} each, ${by(geometry.grid)} = ${count(geometry.patches)}`],
-    ["tokens", `${prefix.join(" + ")} = ${count(geometry.tokens)} of width ${count(dim)}, ${position.kind === "none" ? "no" : position.kind} positions`],
+    ["tokens", `${tokens.join(" + ")} = ${count(geometry.tokens)} of width ${count(dim)}, ${positionWords(spec).join(", ")}`],
     ["blocks", `${count(depth)}: attention of ${plural(heads, "head")} x ${headDim}, MLP of ${count(mlp.hidden)} (${mlp.activation})`],
-    ["head", headText(spec)],
+    ...listed("", blockWords(spec)),
+    ...listed("attention", attentionWords(spec)),
+    ...listed("MLP", mlpWords(spec)),
+    ...listed("norms", normWords(spec)),
+    ["head", `${poolWords(spec)}${layer}, ${resultWords(spec)}`],
+    ...listed("outputs", nameWords(spec)),
     ["weights", `${count(parameters)} parameters, ${bytes(weights.bytes)} in ${plural(weights.tensors.length, "packed tensor")}`],
   ];
-}
-
-function headText({ tokens, pool, representation, classes, geometry }: Report["spec"]): string {
-  const pooled = tokens.distillation ? "mean of class and distillation head" : { token: "class token", avg: "mean of patches", max: "maximum of patches" }[pool];
-  const layer = representation > 0 ? `, tanh layer of ${count(representation)}` : "";
-  return `${pooled}${layer}, ${classes > 0 ? plural(classes, "class") : plural(geometry.features, "feature")}`;
 }
 
 function planFacts({ dtype, graph, profiles, routines, kernels, limits }: Report): Fact[] {

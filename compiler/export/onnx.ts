@@ -41,6 +41,8 @@ class Translation {
   /** Names of values. */
   private readonly names = new Map<Value, string>();
   private readonly constants = new Map<string, string>();
+  /** Names of the expressions that operands have been. */
+  private readonly computed = new Map<Call, string>();
   /** ONNX keeps the names of values and those of nodes apart. */
   private readonly usedValues = new Names();
   private readonly usedNodes = new Names();
@@ -84,19 +86,22 @@ class Translation {
   private operand(operand: Operand, root: string): string {
     if (typeof operand === "string") return operand;
     if ("constant" in operand) return this.constant(operand);
+    const known = this.computed.get(operand);
+    if (known !== undefined) return known;
     const name = `${root}/${operand.op}`;
     const output = this.usedValues.take(name);
     this.emit(operand, { root, name: this.usedNodes.take(name), output });
+    this.computed.set(operand, output);
     return output;
   }
 
   /** Equal constants are stored once. */
-  private constant({ constant, shape }: Constant): string {
+  private constant({ constant, shape, name: given }: Constant): string {
     const type = constant instanceof BigInt64Array ? "int64" : "float";
-    const key = `${type} ${shape.join()} ${constant.join()}`;
+    const key = given ?? `${type} ${shape.join()} ${constant.join()}`;
     let name = this.constants.get(key);
     if (name === undefined) {
-      name = this.usedValues.take(`${shape.length === 0 ? "scalar" : "vector"}.${type}.${constant.join("_")}`);
+      name = this.usedValues.take(given ?? `${shape.length === 0 ? "scalar" : "vector"}.${type}.${constant.join("_")}`);
       this.constants.set(key, name);
       this.initializers.push({ name, shape, data: constant });
     }

@@ -1,5 +1,8 @@
-import type { Geometry, ResolvedSpec } from "../spec/resolve.js";
-import { GraphBuilder, type Graph, type Value } from "./graph.js";
+import type { ResolvedSpec } from "../spec/resolve.js";
+import { encoderBlock } from "./build-block.js";
+import { features } from "./build-head.js";
+import type { Graph, Value } from "./graph.js";
+import { ModelBuilder } from "./model-builder.js";
 
 /** What the graph is built for. In `training` a distilled model returns both logits and no mean, as the notes' model does. */
 export interface BuildOptions {
@@ -7,8 +10,8 @@ export interface BuildOptions {
   readonly mode?: "inference" | "training";
 }
 
-/** Name of the main output: logits, or features of a model without a head. */
-export const mainOutput = (spec: ResolvedSpec): "logits" | "features" => (spec.classes > 0 ? "logits" : "features");
+/** Name of the main output: logits, or features of a model without a head, or tokens of one that pools nothing. */
+export const mainOutput = ({ classes, pool }: ResolvedSpec): "logits" | "features" | "tokens" => (classes > 0 ? "logits" : pool === "none" ? "tokens" : "features");
 
 /**
  * The Vision Transformer of a spec as a graph of primitive ops, in the words of the paper and timm (arXiv 2010.11929; timm
@@ -17,22 +20,28 @@ export const mainOutput = (spec: ResolvedSpec): "logits" | "features" => (spec.c
 export function buildGraph(spec: ResolvedSpec, { batch, mode = "inference" }: BuildOptions): Graph {
   const g = new ModelBuilder(spec, batch);
   const wanted = new Set(spec.outputs);
-  const tap = (name: string, value: Value) => {
-    if (wanted.has(name)) g.output(name, value);
+  const output = (name: string, value: Value): void => g.output(spec.outputNames[name] ?? name, value);
+  const tap = (name: string, value: Value): Value => {
+    if (wanted.has(name)) output(name, value);
     return value;
   };
 
   const { mean, std, normalize } = spec.preprocess;
   let image = g.input("input", [batch, spec.channels, ...spec.image]);
   if (normalize === "inside") image = g.node("normalizeChannels", { mean, std }, [image], "normalize");
-  let x = tap("embed", embedding(g, image)); //                                         [B, N, D]
+  let x = embedding(g, image); //                                                       [B, N, D]
+  if (spec.preNorm) x = g.norm(x, "norm_pre");
+  tap("embed", x);
   for (let i = 0; i < spec.depth; i++) x = tap(`blocks.${i}`, encoderBlock(g, x, i)); // [B, N, D]
   if (spec.finalNorm === "tokens") x = tap("norm", g.norm(x, "norm")); //               [B, N, D]
-  if (spec.tokens.distillation) distilledHeads(g, x, tap, mode);
+  tap("tokens", x);
+  if (spec.pool === "none") {
+    if (!wanted.has("tokens")) output("tokens", x);
+  } else if (spec.tokens.distillation) distilledHeads(g, x, { tap, output, mode });
   else {
-    const features = tap("features", featuresOf(g, x)); //                              [B, features]
-    if (spec.classes > 0) g.output("logits", g.linear(features, "head", spec.classes)); // [B, classes]
-    else if (!wanted.has("features")) g.output("features", features);
+    const pooled = tap("features", features(g, x)); //                                  [B, features]
+    if (spec.classes > 0) output("logits", g.linear(pooled, "head", spec.classes, spec.headBias)); // [B, classes]
+    else if (!wanted.has("features")) output("features", pooled);
   }
   return g.build();
 }
@@ -63,15 +72,16 @@ function embedding(g: ModelBuilder, image: Value): Value {
 function withPrefixAndPositions(g: ModelBuilder, patches: Value): Value {
   const { spec, geometry, batch } = g;
   const { kind, prefix: prefixRows, temperature } = spec.position;
-  const names = [...(spec.tokens.class ? ["cls_token"] : []), ...(spec.tokens.distillation ? ["dist_token"] : [])];
-  const prefix = names.map((name) => g.node("expand", { batch }, [g.parameter(name, [1, 1, spec.dim])], name));
+  const { class: classToken, distillation, registers } = spec.tokens;
+  const kinds = [["cls_token", Number(classToken)], ["dist_token", Number(distillation)], ["reg_token", registers]] as const;
+  const prefix = kinds.filter(([, count]) => count > 0).map(([name, count]) => g.node("expand", { batch }, [g.parameter(name, [1, count, spec.dim])], name));
   const join = (x: Value) => (prefix.length > 0 ? g.node("concat", { axis: 1 }, [...prefix, x], "embed") : x);
   const place = (x: Value, table: Value) => g.node("add", {}, [x, table], "pos_embed");
   switch (kind) {
     case "none":
       return join(patches);
     case "learned":
-      return prefixRows ? place(join(patches), g.parameter("pos_embed", [1, geometry.tokens, spec.dim])) : join(place(patches, g.parameter("pos_embed", [1, geometry.patches, spec.dim])));
+      return prefixRows ? place(join(patches), learnedPositions(g, geometry.prefix)) : join(place(patches, learnedPositions(g, 0)));
     case "sincos1d":
     case "sincos2d":
       return place(join(patches), g.node("positionTable", { kind, grid: geometry.grid, dim: spec.dim, prefix: geometry.prefix, temperature }, [], "pos_embed"));
@@ -80,100 +90,28 @@ function withPrefixAndPositions(g: ModelBuilder, patches: Value): Value {
   }
 }
 
-/** x + path(ls1(attention(norm1 x))), then x + path(ls2(mlp(norm2 x))): timm's `Block`, and the notes', which has no LayerScale. */
-function encoderBlock(g: ModelBuilder, x: Value, i: number): Value {
-  const { spec } = g;
-  const name = `blocks.${i}`;
-  // DropPath rates rise linearly from 0 in the first block to the spec's in the last: torch.linspace(0, rate, depth).
-  const rate = spec.depth > 1 ? (spec.dropout.path * i) / (spec.depth - 1) : 0;
-  const residual = (branch: Value, where: string) => g.node("add", {}, [x, g.dropPath(g.layerScale(branch, `${name}.ls${where}`), rate, `${name}.drop_path${where}`)], `${name}.add${where}`);
-  x = residual(attention(g, g.norm(x, `${name}.norm1`), `${name}.attn`), "1"); // [B, N, D]
-  return residual(mlp(g, g.norm(x, `${name}.norm2`), `${name}.mlp`), "2"); //     [B, N, D]
-}
-
-function attention(g: ModelBuilder, x: Value, name: string): Value {
-  const { heads, headDim, dim, attention, dropout } = g.spec;
-  const qkv = g.linear(x, `${name}.qkv`, 3 * heads * headDim, attention.qkvBias); //              [B, N, 3 heads headDim]
-  const part = (part: 0 | 1 | 2) => g.node("splitHeads", { heads, part }, [qkv], `${name}.${"qkv"[part]}`);
-  const q = g.node("scale", { factor: attention.scale }, [part(0)], `${name}.scale`); //          [B, heads, N, headDim]
-  const scores = g.node("matmul", { transposeB: true }, [q, part(1)], `${name}.scores`); //       [B, heads, N, N]
-  const weights = g.dropout(g.node("softmax", {}, [scores], `${name}.softmax`), dropout.attention, `${name}.attn_drop`);
-  const mixed = g.node("matmul", { transposeB: false }, [weights, part(2)], `${name}.mix`); //    [B, heads, N, headDim]
-  const merged = g.node("mergeHeads", {}, [mixed], `${name}.merge`); //                           [B, N, heads headDim]
-  return g.dropout(g.linear(merged, `${name}.proj`, dim, attention.projBias), dropout.projection, `${name}.proj_drop`);
-}
-
-function mlp(g: ModelBuilder, x: Value, name: string): Value {
-  const { mlp, dim, dropout } = g.spec;
-  const hidden = g.node("activation", { kind: mlp.activation }, [g.linear(x, `${name}.fc1`, mlp.hidden, mlp.bias)], `${name}.act`); // [B, N, hidden]
-  const dropped = g.dropout(hidden, dropout.projection, `${name}.drop1`);
-  return g.dropout(g.linear(dropped, `${name}.fc2`, dim, mlp.bias), dropout.projection, `${name}.drop2`); //                            [B, N, D]
-}
-
-/** Tokens -> one vector an image, with the last norm if it stands there, and the representation layer. */
-function featuresOf(g: ModelBuilder, x: Value): Value {
-  const { spec, geometry } = g;
-  let y: Value;
-  if (spec.pool === "token") y = g.node("token", { index: 0 }, [x], "pool");
-  else {
-    const patches = geometry.prefix > 0 ? g.node("sliceTokens", { start: geometry.prefix, end: geometry.tokens }, [x], "pool") : x;
-    y = g.node("reduce", { kind: spec.pool }, [patches], "pool");
-  }
-  if (spec.finalNorm === "pooled") y = g.norm(y, "fc_norm");
-  if (spec.representation === 0) return y;
-  return g.node("activation", { kind: "tanh" }, [g.linear(y, "pre_logits.fc", spec.representation)], "pre_logits.act");
+/** The learned table, with rows for so many prefix tokens: for the model's grid, if the weight file has it for another. */
+function learnedPositions(g: ModelBuilder, prefix: number): Value {
+  const { dim, position: { resample }, geometry: { grid } } = g.spec;
+  const from = resample?.from ?? grid;
+  const table = g.parameter("pos_embed", [1, prefix + from[0] * from[1], dim]);
+  return resample ? g.node("resampleTable", { prefix, to: grid, ...resample }, [table], "pos_embed.resampled") : table;
 }
 
 /** DeiT's two heads, on the class and the distillation token. At inference the result is their mean. */
-function distilledHeads(g: ModelBuilder, x: Value, tap: (name: string, value: Value) => Value, mode: "inference" | "training"): void {
+function distilledHeads(g: ModelBuilder, x: Value, { tap, output, mode }: { readonly tap: (name: string, value: Value) => Value; readonly output: (name: string, value: Value) => void; readonly mode: "inference" | "training" }): void {
   const { spec } = g;
   const head = (index: number, name: string) => {
     const y = g.node("token", { index }, [x], `${name}.token`);
-    return spec.classes > 0 ? g.linear(y, name, spec.classes) : y;
+    return spec.classes > 0 ? g.linear(y, name, spec.classes, spec.headBias) : y;
   };
   const heads = [head(0, "head"), head(1, "head_dist")] as const;
   if (mode === "training") {
-    g.output("logits_cls", heads[0]);
-    g.output("logits_dist", heads[1]);
+    output("logits_cls", heads[0]);
+    output("logits_dist", heads[1]);
     return;
   }
   tap("logits_cls", heads[0]);
   tap("logits_dist", heads[1]);
-  g.output(mainOutput(spec), g.node("scale", { factor: 0.5 }, [g.node("add", {}, heads, "head.add")], "head.mean"));
-}
-
-/** GraphBuilder with the layers that a Vision Transformer repeats. */
-class ModelBuilder extends GraphBuilder {
-  readonly geometry: Geometry;
-
-  constructor(
-    readonly spec: ResolvedSpec,
-    readonly batch: number,
-  ) {
-    super(spec.name);
-    this.geometry = spec.geometry;
-  }
-
-  linear(x: Value, name: string, out: number, bias = true): Value {
-    const weight = this.parameter(`${name}.weight`, [out, x.shape[x.shape.length - 1]!]);
-    return this.node("linear", {}, bias ? [x, weight, this.parameter(`${name}.bias`, [out])] : [x, weight], name);
-  }
-
-  norm(x: Value, name: string): Value {
-    const width = [x.shape[x.shape.length - 1]!];
-    return this.node("layerNorm", { eps: this.spec.norm.eps }, [x, this.parameter(`${name}.weight`, width), this.parameter(`${name}.bias`, width)], name);
-  }
-
-  dropout(x: Value, rate: number, name: string): Value {
-    return rate > 0 ? this.node("dropout", { rate }, [x], name) : x;
-  }
-
-  /** The branch's own factor for each channel, where the spec has them. */
-  layerScale(x: Value, name: string): Value {
-    return this.spec.layerScale === undefined ? x : this.node("scaleLast", {}, [x, this.parameter(`${name}.gamma`, [this.spec.dim])], name);
-  }
-
-  dropPath(x: Value, rate: number, name: string): Value {
-    return rate > 0 ? this.node("dropPath", { rate }, [x], name) : x;
-  }
+  output(mainOutput(spec), g.node("scale", { factor: 0.5 }, [g.node("add", {}, heads, "head.add")], "head.mean"));
 }

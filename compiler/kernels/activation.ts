@@ -1,6 +1,6 @@
 import { empty, wgsl, type Wgsl } from "./wgsl.js";
 
-export type ActivationName = "none" | "gelu" | "gelu_tanh" | "quick_gelu" | "relu" | "silu" | "tanh";
+export type ActivationName = "none" | "gelu" | "gelu_tanh" | "quick_gelu" | "relu" | "sigmoid" | "silu" | "tanh";
 
 /** Defines `fn activate(x: vec4<f32>) -> vec4<f32>`, or nothing for `none`. */
 export function activationFunction(name: ActivationName): Wgsl {
@@ -11,6 +11,12 @@ export function activationFunction(name: ActivationName): Wgsl {
       return wgsl`
         fn activate(x: vec4<f32>) -> vec4<f32> {
           return max(x, vec4<f32>(0.0));
+        }
+      `;
+    case "sigmoid":
+      return wgsl`
+        fn activate(x: vec4<f32>) -> vec4<f32> {
+          return 1.0 / (1.0 + exp(min(-x, vec4<f32>(80.0))));
         }
       `;
     case "silu":

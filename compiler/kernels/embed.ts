@@ -5,8 +5,10 @@ export interface EmbedParams {
   readonly batch: number;
   readonly patches: number;
   readonly width: number;
-  /** Prefix tokens, one binding each. */
+  /** Prefix tokens. */
   readonly prefix: number;
+  /** How many of them each binding holds, in order. Default: one each. */
+  readonly parts?: readonly number[];
   /** Which tokens the position table covers. */
   readonly position: "all" | "patches" | "none";
 }
@@ -14,7 +16,7 @@ export interface EmbedParams {
 const workgroup = 64;
 
 /** Prefix tokens in front of patches [batch, patches, width], plus positions -> out [batch, prefix + patches, width]. */
-export function embed({ batch, patches, width, prefix, position }: EmbedParams): Launch {
+export function embed({ batch, patches, width, prefix, parts = range(prefix).map(() => 1), position }: EmbedParams): Launch {
   const element = elementOf(width);
   const units = element === "vec4" ? width / 4 : width;
   const count = batch * (prefix + patches) * units;
@@ -27,14 +29,15 @@ export function embed({ batch, patches, width, prefix, position }: EmbedParams):
     let token = index / units % ${u32(prefix + patches)};
     let image = index / (units * ${u32(prefix + patches)});
     var value = patches[(image * ${u32(patches)} + max(token, ${u32(prefix)}) - ${u32(prefix)}) * units + column];
-    ${lines(range(prefix).map((i) => raw(`if (token == ${i}u) { value = prefix${i}[column]; }`)))}
+    ${lines(parts.map((tokens, i) => raw(prefixLine(i, tokens, parts.slice(0, i).reduce((sum, before) => sum + before, 0)))))}
     ${position === "none" ? empty : raw(position === "all" ? `value += position[${table} * units + column];` : `if (${covers}) { value += position[${table} * units + column]; }`)}
     out[index] = value;
   `;
+  const split = parts.every((tokens) => tokens === 1) ? "" : `_${parts.join("_")}`;
   return {
     kernel: assemble({
-      id: `embed_b${batch}_t${prefix}p${patches}_w${width}_position_${position}`,
-      bindings: [read("patches", batch * patches), ...range(prefix).map((i) => read(`prefix${i}`, 1)), ...(position === "none" ? [] : [read("position", (position === "all" ? prefix : 0) + patches)]), { ...read("out", batch * (prefix + patches)), access: "read_write" }],
+      id: `embed_b${batch}_t${prefix}${split}p${patches}_w${width}_position_${position}`,
+      bindings: [read("patches", batch * patches), ...parts.map((tokens, i) => read(`prefix${i}`, tokens)), ...(position === "none" ? [] : [read("position", (position === "all" ? prefix : 0) + patches)]), { ...read("out", batch * (prefix + patches)), access: "read_write" }],
       workgroupSize: [workgroup, 1, 1],
       constants: { units: u32(units) },
       builtins: linearBuiltins,
@@ -42,6 +45,13 @@ export function embed({ batch, patches, width, prefix, position }: EmbedParams):
     }),
     workgroups: cover(count, workgroup),
   };
+}
+
+/** Takes the value of a prefix token from binding `i`, which holds `tokens` of them, `first` and those behind it. */
+function prefixLine(i: number, tokens: number, first: number): string {
+  if (tokens === 1) return `if (token == ${first}u) { value = prefix${i}[column]; }`;
+  const inside = first === 0 ? `token < ${tokens}u` : `token >= ${first}u && token < ${first + tokens}u`;
+  return `if (${inside}) { value = prefix${i}[${first === 0 ? "token" : `(token - ${first}u)`} * units + column]; }`;
 }
 
 export interface AddScaleParams {

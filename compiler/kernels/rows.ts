@@ -1,5 +1,6 @@
-import { assemble, cover, elementOf, linearBuiltins, linearIndex, type Launch } from "./kernel.js";
-import { empty, f32, raw, spelt, u32, wgsl, type Wgsl } from "./wgsl.js";
+import { assemble, cover, elementOf, linearBuiltins, linearIndex, type Binding, type Launch } from "./kernel.js";
+import { asFull, asStored, dtypesId, inFull, type InOut } from "./storage.js";
+import { f32, lines, raw, spelt, u32, wgsl, type Wgsl } from "./wgsl.js";
 
 export interface LayerNormParams {
   /** Rows of the result. */
@@ -45,6 +46,44 @@ export function layerNorm({ rows, width, eps, step, start }: LayerNormParams): L
       constants: { units: u32(width / unit), width: f32(width) },
       builtins: linearBuiltins,
       body,
+    }),
+    workgroups: cover(rows, rowsPerGroup),
+  };
+}
+
+export interface RmsNormParams extends LayerNormParams {
+  /** Default: f32. */
+  readonly dtypes?: InOut;
+}
+
+/** RMSNorm of rows: x [.., width] and scale [width] -> out [rows, width]. One invocation a row, as `layerNorm`. */
+export function rmsNorm({ rows, width, eps, step, start, dtypes = inFull }: RmsNormParams): Launch {
+  const element = elementOf(width);
+  const unit = element === "vec4" ? 4 : 1;
+  const strided = step !== 1 || start !== 0;
+  const x: Binding = { name: "x", access: "read", element, dtype: dtypes.in, length: ((rows - 1) * step + start + 1) * width };
+  const out: Binding = { name: "out", access: "read_write", element, dtype: dtypes.out, length: rows * width };
+  const value = asFull("x[first + i]", x);
+  return {
+    kernel: assemble({
+      id: `rms_norm_r${rows}_w${width}_e${spelt(eps)}${strided ? `_step${step}_start${start}` : ""}${dtypesId(dtypes.in, dtypes.out)}`,
+      bindings: [x, { name: "scale", access: "read", element, length: width }, out],
+      workgroupSize: [rowsPerGroup, 1, 1],
+      constants: { units: u32(width / unit), width: f32(width) },
+      builtins: linearBuiltins,
+      body: wgsl`
+        ${linearIndex(rows, rowsPerGroup)}
+        let first = ${raw(strided ? `(index * ${u32(step)} + ${u32(start)})` : "index")} * units;
+        var squares = 0.0;
+        for (var i = 0u; i < units; i++) {
+          let value = ${value};
+          squares += ${raw(unit === 4 ? "dot(value, value)" : "value * value")};
+        }
+        let factor = inverseSqrt(squares / width + ${f32(eps)});
+        for (var i = 0u; i < units; i++) {
+          out[index * units + i] = ${asStored(`${value} * factor * scale[i]`, out)};
+        }
+      `,
     }),
     workgroups: cover(rows, rowsPerGroup),
   };
@@ -110,34 +149,47 @@ export interface PoolParams {
   readonly batch: number;
   readonly tokens: number;
   readonly width: number;
-  readonly kind: "avg" | "max";
+  /** `avgmax`: half of the sum of mean and maximum. `tokenavg`: token 0, and behind it the mean. */
+  readonly kind: "avg" | "max" | "avgmax" | "tokenavg";
   /** The first token that counts. */
   readonly start: number;
 }
 
 const workgroup = 64;
 
-/** Mean or maximum over tokens start.. of x [batch, tokens, width] -> out [batch, width]. One invocation four columns. */
+/**
+ * Mean or maximum over tokens start.. of x [batch, tokens, width] -> out [batch, width], or [batch, 2 width] for `tokenavg`. One invocation
+ * four columns.
+ */
 export function pool({ batch, tokens, width, kind, start }: PoolParams): Launch {
   const element = elementOf(width);
   const units = element === "vec4" ? width / 4 : width;
   const count = batch * units;
+  const { declare, add, result } = poolSteps(kind, f32(tokens - start));
+  const store =
+    kind === "tokenavg"
+      ? wgsl`
+        let at = index + index / units * units;
+        out[at] = x[first];
+        out[at + units] = ${result};
+      `
+      : wgsl`out[index] = ${result};`;
   const body = wgsl`
     ${linearIndex(count, workgroup)}
     let first = index / units * tokens * units + index % units;
-    var result = x[first + ${u32(start)} * units];
+    ${declare(wgsl`x[first + ${u32(start)} * units]`)}
     for (var token = ${u32(start + 1)}; token < tokens; token++) {
       let value = x[first + token * units];
-      ${raw(kind === "avg" ? "result += value;" : "result = max(result, value);")}
+      ${add}
     }
-    out[index] = result${kind === "avg" ? raw(` / ${f32(tokens - start)}`) : empty};
+    ${store}
   `;
   return {
     kernel: assemble({
       id: `pool_${kind}_b${batch}_t${tokens}_w${width}_from${start}`,
       bindings: [
         { name: "x", access: "read", element, length: batch * tokens * width },
-        { name: "out", access: "read_write", element, length: batch * width },
+        { name: "out", access: "read_write", element, length: batch * width * (kind === "tokenavg" ? 2 : 1) },
       ],
       workgroupSize: [workgroup, 1, 1],
       constants: { tokens: u32(tokens), units: u32(units) },
@@ -146,6 +198,25 @@ export function pool({ batch, tokens, width, kind, start }: PoolParams): Launch 
     }),
     workgroups: cover(count, workgroup),
   };
+}
+
+/** What is kept of the tokens so far: from the first of them, with one more `value`, and what it comes to. `count`: how many they are. */
+function poolSteps(kind: PoolParams["kind"], count: Wgsl): { readonly declare: (first: Wgsl) => Wgsl; readonly add: Wgsl; readonly result: Wgsl } {
+  switch (kind) {
+    case "avg":
+    case "tokenavg":
+      return { declare: (first) => wgsl`var result = ${first};`, add: raw("result += value;"), result: wgsl`result / ${count}` };
+    case "max":
+      return { declare: (first) => wgsl`var result = ${first};`, add: raw("result = max(result, value);"), result: raw("result") };
+    case "avgmax":
+      return {
+        declare: (first) => lines([wgsl`var sum = ${first};`, raw("var largest = sum;")]),
+        add: lines([raw("sum += value;"), raw("largest = max(largest, value);")]),
+        result: wgsl`0.5 * (sum / ${count} + largest)`,
+      };
+    default:
+      return kind satisfies never;
+  }
 }
 
 export interface TokensParams {

@@ -28,7 +28,7 @@ export const foldSoftmaxScale: Pass = {
   run: (graph, log) =>
     rewrite(graph, (node, { producer, uses, emit }) => {
       if (node.op !== "attention" || node.attrs.scale === 1) return undefined;
-      const { heads, scale } = node.attrs;
+      const { scale } = node.attrs;
       const [queries, ...rest] = node.inputs as [Value, ...Value[]];
       const gemm = producer(queries, "gemm");
       if (!gemm || uses(queries) !== 1 || !endsPlain(gemm)) {
@@ -38,7 +38,7 @@ export const foldSoftmaxScale: Pass = {
       log(node.name, true, `factor ${scale} folded into the weights of ${gemm.name}`);
       const rows = { start: 0, end: last(node.output.shape), factor: scale };
       const product = emit("gemm", gemm.attrs, scaled(gemm, (value, name) => emit("scaleRows", rows, [value], name)), gemm.name, [gemm]);
-      return emit("attention", { heads, scale: 1 }, [product, ...rest], node.name);
+      return emit("attention", { ...node.attrs, scale: 1 }, [product, ...rest], node.name);
     }),
 };
 

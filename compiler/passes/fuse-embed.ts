@@ -17,10 +17,11 @@ export const fuseEmbed: Pass = {
         if (tokens.length < expanded.length || !tokens.every(isWeight)) return undefined;
         const placed = producer(patches, "embed");
         const absorbs = placed?.attrs.prefix === 0 && uses(patches) === 1;
-        log(node.name, true, `${tokens.length} prefix tokens in front of the patches`);
+        const prefix = tokens.reduce((sum, { shape }) => sum + shape[1]!, 0);
+        log(node.name, true, `${prefix} prefix tokens in front of the patches`);
         return absorbs
-          ? emit("embed", { prefix: tokens.length, position: "patches" }, [placed.inputs[0]!, ...tokens, placed.inputs[1]!], node.name, [placed, ...repeats, node])
-          : emit("embed", { prefix: tokens.length, position: "none" }, [patches, ...tokens], node.name, [...repeats, node]);
+          ? emit("embed", { prefix, position: "patches" }, [placed.inputs[0]!, ...tokens, placed.inputs[1]!], node.name, [placed, ...repeats, node])
+          : emit("embed", { prefix, position: "none" }, [patches, ...tokens], node.name, [...repeats, node]);
       }
       if (node.op === "add") {
         const [x, table] = node.inputs as [Value, Value];

@@ -11,15 +11,19 @@ import { fuseMean, fusePool, fuseTokenNorm, lowerSums } from "./fuse-tokens.js";
 import { inference } from "./inference.js";
 import { lowerProducts } from "./lower-products.js";
 import { narrowNorm, narrowTail } from "./narrow-tail.js";
+import { packGates } from "./pack-gates.js";
 import type { Pass, PassEvent } from "./pass.js";
+import { splitSums } from "./split-sums.js";
 
 /** The passes in their order. Each line says why it stands where it stands. */
 export const passes: readonly Pass[] = [
   inference, //         first: nothing below has to see through a dropout
   foldBatchNorm, //     while convolutions are still convolutions
   foldPixels, //        after batch norms, which want a convolution without a bias
+  packGates, //         while linear layers still are, and before products take in the gate's activation
   lowerProducts, //     from here on every matrix product is a gemm
   fuseAttention, //     needs nothing but the primitives
+  splitSums, //         before scales and residuals, which take single products
   foldLayerScale, //    before residuals, which would end the product it scales
   fuseActivation, //    before residuals: the epilogue applies the activation first
   fuseEmbed, //         before residuals, so that adding a position table is not taken for one

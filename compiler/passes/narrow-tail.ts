@@ -2,7 +2,7 @@ import type { Graph, Node, NodeOf, Value } from "../ir/graph.js";
 import { last, sameShape } from "../ir/ops/op.js";
 import { rewrite, type Pass, type PassLog, type Rewriter } from "./pass.js";
 
-/** token(layerNorm(x)) -> layerNorm(token(x)), when only single tokens of the norm are read. */
+/** token(norm(x)) -> norm(token(x)), when only single tokens of the norm are read. */
 export const narrowNorm: Pass = {
   name: "narrow-norm",
   why: "The head reads single tokens, so the last norm need not touch the others.",
@@ -10,7 +10,7 @@ export const narrowNorm: Pass = {
     const picks = new Map<Value, Map<number, Value>>();
     return rewrite(graph, (node, { producer, readers, isOutput, emit }) => {
       if (node.op !== "token") return undefined;
-      const norm = producer(node.inputs[0], "layerNorm");
+      const norm = producer(node.inputs[0], "layerNorm") ?? producer(node.inputs[0], "rmsNorm");
       if (!norm || isOutput(norm.output) || readers(norm.output).some((reader) => reader.op !== "token")) {
         log(node.name, false, norm ? `all tokens of ${norm.name} are returned or read` : "its input is not a norm");
         return undefined;
@@ -20,7 +20,7 @@ export const narrowNorm: Pass = {
       const [x, ...affine] = norm.inputs as [Value, ...Value[]];
       const known = picks.get(norm.output) ?? new Map<number, Value>();
       picks.set(norm.output, known);
-      const narrowed = known.get(index) ?? emit("layerNorm", norm.attrs, [emit("token", { index }, [x], node.name), ...affine], norm.name, [norm]);
+      const narrowed = known.get(index) ?? emit(norm.op, norm.attrs, [emit("token", { index }, [x], node.name), ...affine], norm.name, [norm]);
       known.set(index, narrowed);
       return narrowed;
     });
@@ -95,12 +95,15 @@ function isRowwise(node: Node): boolean {
     case "gemm":
       return node.attrs.source.kind === "rows" && !node.attrs.table;
     case "layerNorm":
+    case "rmsNorm":
+    case "gated":
     case "activation":
     case "scale":
     case "scaleLast":
       return true;
     case "add":
     case "addScale":
+    case "multiply":
       return sameShape(node.inputs[0]!.shape, node.inputs[1]!.shape);
     default:
       return false;
@@ -110,7 +113,7 @@ function isRowwise(node: Node): boolean {
 /** Indices of the inputs that have a row for each token. */
 function rowInputs(node: Node): readonly number[] {
   if (node.op === "gemm") return node.attrs.residual ? [0, node.inputs.length - 1] : [0];
-  return node.op === "add" || node.op === "addScale" ? [0, 1] : [0];
+  return node.op === "add" || node.op === "addScale" || node.op === "multiply" ? [0, 1] : [0];
 }
 
 /** Makes the nodes of the tail. Narrow values are [batch, width] for one token, else [batch, tokens, width]. */
@@ -163,7 +166,7 @@ class Tail {
   private narrowed(value: Value, reader: Node, rewriter: Rewriter): Value {
     const known = this.copies.get(value);
     if (known) return known;
-    const norm = rewriter.producer(value, "layerNorm");
+    const norm = rewriter.producer(value, "layerNorm") ?? rewriter.producer(value, "rmsNorm");
     const copy = norm ? rewriter.emitWith(norm, [this.narrowed(norm.inputs[0]!, reader, rewriter), ...norm.inputs.slice(1)]) : this.copied(value, reader, rewriter);
     this.copies.set(value, copy);
     return copy;

@@ -2,11 +2,15 @@ import type { DType, PackedTensor } from "../../runtime/plan.js";
 import { flopsOf, touchedOf } from "../ir/cost.js";
 import type { Node, Value } from "../ir/graph.js";
 import { elements, IrError, last } from "../ir/ops/op.js";
+import { differentialCandidates } from "../kernels/attention/differential.js";
 import { attentionCandidates } from "../kernels/attention/families.js";
+import type { AttentionParams } from "../kernels/attention/params.js";
+import { prepareHeads } from "../kernels/attention/prepare.js";
 import { single, type Candidate } from "../kernels/candidate.js";
 import { addScale, embed, normalizeChannels } from "../kernels/embed.js";
 import { maxWorkgroups, type Launch } from "../kernels/kernel.js";
-import { layerNorm, pool, sliceTokens } from "../kernels/rows.js";
+import { gated, multiply } from "../kernels/pointwise.js";
+import { layerNorm, pool, rmsNorm, sliceTokens } from "../kernels/rows.js";
 import { shortlist } from "../target/shortlist.js";
 import { isWeightOp, type GraphIndex } from "./graph-index.js";
 import { lowerGemm } from "./lower-gemm.js";
@@ -127,30 +131,60 @@ function lowering(context: LowerContext, node: Node, position: number): readonly
     case "gemm":
       return lowerGemm(context, node, position);
     case "attention": {
-      const [first, kv] = node.inputs as [Value, Value?];
-      const { heads, scale } = node.attrs;
-      const [batch, tokens] = (kv ?? first).shape as [number, number];
-      const params = {
+      const { heads, scale, shared, relative } = node.attrs;
+      const [first, kv] = (relative ? node.inputs.slice(0, -1) : node.inputs) as [Value, Value?];
+      const keys = kv ?? first;
+      const [batch, tokens] = keys.shape as [number, number];
+      const width = last(node.output.shape);
+      const params: AttentionParams = {
         batch, tokens, heads, scale,
-        queries: elements(first.shape) / last(first.shape) / batch,
-        headDim: last(node.output.shape) / heads,
+        queries: elements(node.output.shape) / width / batch,
+        headDim: width / heads,
         packed: kv === undefined,
-        dtypes: { in: storage(first), out: storage(node.output) },
+        dtypes: { in: storage(keys), out: storage(node.output) },
+        ...(shared && { sharedQuery: true }),
+        ...(relative && { relative: { rows: relative.grid[0], columns: relative.grid[1], prefix: relative.prefix } }),
       };
       const { id, candidates } = attentionCandidates(params);
-      return [{ routine: remember(id, candidates), operands: [...node.inputs.map((value) => ({ value })), output] }];
+      return [{ routine: remember(id, candidates), operands: [...node.inputs.map(plain), output] }];
     }
     case "layerNorm": {
       const width = last(x.shape);
       return one(layerNorm({ rows: elements(x.shape) / width, width, eps: node.attrs.eps, step: 1, start: 0 }));
     }
+    case "differentialAttention": {
+      const [batch, tokens] = x.shape as [number, number];
+      const { heads, scale, eps } = node.attrs;
+      const { id, candidates } = differentialCandidates({ batch, tokens, heads, headDim: last(node.output.shape) / heads, scale, eps, dtypes: { in: storage(x), out: storage(node.output) } });
+      return [{ routine: remember(id, candidates), operands: [...node.inputs.map(plain), output] }];
+    }
+    case "prepareHeads": {
+      const [batch, tokens, width] = x.shape as [number, number, number];
+      const { heads, norm, rotary } = node.attrs;
+      const table = rotary && node.inputs[node.inputs.length - 1]!;
+      const params = { batch, tokens, heads, headDim: width / 3 / heads, prefix: rotary?.prefix ?? 0, dtype: storage(x), ...(norm && { norm }), ...(rotary && { rotary: { pairs: rotary.pairs, own: table!.shape[1] === heads } }) };
+      if (index.lastUse(x) !== position || !index.producer(x)) throw new IrError(`${node.name}: the projection is still read as it was`);
+      return one(prepareHeads(params), node.inputs.slice(1).map(plain)).map((lowered) => ({ ...lowered, inPlace: x }));
+    }
+    case "rmsNorm": {
+      const width = last(x.shape);
+      return one(rmsNorm({ rows: elements(x.shape) / width, width, eps: node.attrs.eps, step: 1, start: 0, dtypes: { in: storage(x), out: storage(node.output) } }));
+    }
     case "tokenNorm": {
       const [rows, step, width] = x.shape as [number, number, number];
-      return one(layerNorm({ rows, width, eps: node.attrs.eps, step, start: node.attrs.index }));
+      const { kind, eps, index } = node.attrs;
+      return one((kind === "layer" ? layerNorm : rmsNorm)({ rows, width, eps, step, start: index }));
     }
+    case "gated": {
+      const hidden = last(node.output.shape);
+      return one(gated({ rows: elements(node.output.shape) / hidden, hidden, ...node.attrs, dtypes: { in: storage(x), out: storage(node.output) } }));
+    }
+    case "multiply":
+      return one(multiply({ count: elements(x.shape), dtypes: { a: storage(x), b: storage(node.inputs[1]!), out: storage(node.output) } }));
     case "embed": {
       const [batch, patches, width] = x.shape as [number, number, number];
-      return one(embed({ batch, patches, width, ...node.attrs }));
+      const prefixes = node.inputs.slice(1, node.attrs.position === "none" ? undefined : -1);
+      return one(embed({ batch, patches, width, ...node.attrs, parts: prefixes.map(({ shape }) => shape[1]!) }));
     }
     case "poolTokens": {
       const [batch, tokens, width] = x.shape as [number, number, number];

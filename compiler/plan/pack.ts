@@ -161,6 +161,20 @@ function recipeOf(index: GraphIndex, value: Value): { name: string; sources: Wei
         return { op: node.op, of: of as [number, number] } as const;
       case "sliceRows":
         return { op: "slice", of: of[0]!, axis: 0, ...node.attrs } as const;
+      case "sliceColumns":
+        return { op: "slice", of: of[0]!, axis: 1, ...node.attrs } as const;
+      case "concatRows":
+        return { op: "concat", of, axis: 0 } as const;
+      case "weightLinear":
+        return { op: node.op, of: of as [number, number] | [number, number, number] } as const;
+      case "queryValueBias":
+        return { op: node.op, of: of as [number, number] } as const;
+      case "differentialFactor":
+        return { op: node.op, of: of as [number, number, number, number], ...node.attrs } as const;
+      case "resampleTable":
+        return { op: node.op, of: of[0]!, ...node.attrs } as const;
+      case "rotaryTable":
+        return { op: node.op, of: of as [] | [number], ...node.attrs } as const;
       case "tokenTable":
         return { op: node.op, of, ...node.attrs } as const;
       case "positionTable": {

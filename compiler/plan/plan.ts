@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Choice, Dispatch, DType, Kernel, Plan, Profile, Routine, TensorSpec, Tuned, View, WeightRecipe } from "../../runtime/plan.js";
-import { buildGraph } from "../ir/build.js";
+import { namingsOf } from "../families/namings.js";
+import { buildGraph, mainOutput } from "../ir/build.js";
 import type { Graph } from "../ir/graph.js";
 import { elements, f32Bytes, IrError } from "../ir/ops/op.js";
 import type { Candidate } from "../kernels/candidate.js";
@@ -70,6 +71,7 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
     dtype,
     input: { name: "input", shape: [spec.channels, ...spec.image], dtype: "f32" },
     outputs: lowered.outputs.map(({ name, value }): TensorSpec => ({ name, shape: value.shape.slice(1), dtype: "f32" })),
+    main: mainOutputOf(spec),
     labels: spec.labels,
     preprocess: spec.preprocess,
     kernels: [...shared.kernels.values()].map(({ code: _, ...kernel }): Kernel => kernel),
@@ -85,7 +87,16 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
   const plan = { ...unfingerprinted, fingerprint: fingerprint(unfingerprinted, kernels, recipe) };
   verifyPlan(plan, recipe);
   for (const { profile, steps, outputs, storage } of compiled) verifyProfile(plan, profile, steps, outputs, storage);
-  return { plan, kernels, recipe, built, lowered, steps: compiled.map(({ steps }) => steps), events };
+  // Whose files a model can be loaded from says nothing about how it runs, so it is no part of the fingerprint.
+  const parameters = new Set(recipe.tensors.flatMap(({ sources }) => sources.flatMap(({ names }) => names)));
+  return { plan, kernels, recipe: { ...recipe, ...namingsOf(spec, [...parameters]) }, built, lowered, steps: compiled.map(({ steps }) => steps), events };
+}
+
+/** Logits by another name are no classes: an embedding that ends in a projection. */
+function mainOutputOf(spec: ResolvedSpec): Plan["main"] {
+  const kind = mainOutput(spec);
+  const name = spec.outputNames[kind] ?? kind;
+  return { name, classes: kind === "logits" && (name === "logits" || spec.labels.length > 0) };
 }
 
 /** What the profiles of a plan have in common. */

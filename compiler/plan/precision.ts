@@ -29,10 +29,10 @@ export function assignStorage(graph: Graph, dtype: DType, { ends = false }: { re
 }
 
 /** What adds to the residual stream writes it. */
-const writesHalf = (node: Node): boolean => node.op === "attention" || (node.op === "gemm" && !node.attrs.residual && !node.attrs.table);
+const writesHalf = (node: Node): boolean => ["attention", "differentialAttention", "prepareHeads", "gated"].includes(node.op) || (node.op === "gemm" && !node.attrs.residual && !node.attrs.table);
 
 /** Whether a kernel reads this operand as f16. Normalised rows are of the residual stream. */
 function takesHalf(node: Node, operand: number): boolean {
-  if (node.op === "attention") return true;
+  if (["attention", "differentialAttention", "prepareHeads", "gated"].includes(node.op)) return true;
   return node.op === "gemm" && operand === 0 && node.attrs.source.kind === "rows" && node.attrs.norm === undefined;
 }

@@ -11,11 +11,11 @@ export interface Geometry {
   /** Patches down and across. */
   readonly grid: Pair;
   readonly patches: number;
-  /** Prefix tokens: class and distillation. */
+  /** Prefix tokens: class, distillation and registers. */
   readonly prefix: number;
   /** prefix + patches. */
   readonly tokens: number;
-  /** Width of what the head reads: representation, or dim. */
+  /** Width of what the head reads: representation, or dim (twice, if two vectors are pooled). */
   readonly features: number;
 }
 

@@ -1,6 +1,6 @@
 /** Every name that `outputs` may hold for a model of this depth, in the order in which a run produces them. */
 export function optionalOutputs(depth: number): string[] {
-  return ["embed", ...blockNames(depth), "norm", "features", "logits_cls", "logits_dist"];
+  return ["embed", ...blockNames(depth), "norm", "tokens", "features", "logits_cls", "logits_dist"];
 }
 
 const blockNames = (depth: number): string[] => Array.from({ length: depth }, (_, i) => `blocks.${i}`);

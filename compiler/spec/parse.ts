@@ -43,10 +43,13 @@ function explain(issue: Issue, input: unknown): SpecIssue[] {
     case "invalid_value": {
       const allowed = issue.values.map(String);
       const near = typeof value === "string" ? nearest(value, allowed) : undefined;
-      return message(`${show(value)} is not one of ${allowed.map((v) => `"${v}"`).join(", ")}${near ? `; did you mean "${near}"?` : ""}`);
+      const quoted = allowed.map((v) => `"${v}"`).join(", ");
+      return message(value === undefined ? `is missing; it must be one of ${quoted}` : `${show(value)} is not one of ${quoted}${near ? `; did you mean "${near}"?` : ""}`);
     }
     case "invalid_format":
-      return message(`${show(value)} is not a name; use letters, digits, dots, dashes and underscores, starting with a letter or digit`);
+      return message(`${show(value)} is not a name; use letters, digits, dots${issue.path[0] === "outputNames" ? " and underscores, starting with a letter or underscore" : ", dashes and underscores, starting with a letter or digit"}`);
+    case "invalid_key":
+      return [{ field: issue.path.slice(0, -1).join("."), message: `${show(issue.path.at(-1))} is longer than the name of any output` }];
     case "invalid_union":
       return explainUnion(issue, value, field);
     default:
@@ -58,14 +61,33 @@ function explain(issue: Issue, input: unknown): SpecIssue[] {
 function explainUnion(issue: Extract<Issue, { code: "invalid_union" }>, value: unknown, field: string): SpecIssue[] {
   const list = Array.isArray(value);
   const branch = issue.errors.find((errors) => errors.some((e) => (e.path.length > 0) === list || (list && e.code !== "invalid_type"))) ?? issue.errors[0]!;
-  const pair = issue.errors.flat().some((e) => e.code === "invalid_type" && e.expected === "tuple") || field === "image" || field === "patch";
+  const pair = issue.errors.flat().some((e) => e.code === "invalid_type" && e.expected === "tuple") || sizes.test(field);
+  const words = issue.errors.flat().flatMap((e) => (e.code === "invalid_value" && e.path.length === 0 ? e.values.map(String) : []));
+  if (words.length > 0 && !isMeantFor(issue, value)) return [{ field, message: wrongWord(issue, value, words) }];
   if (!list && typeof value !== "number") return [{ field, message: `${wrongType("number", value)}${pair ? ", or [height, width]" : ", or a list of numbers"}` }];
   if (list && pair && value.length !== 2) return [{ field, message: `${show(value)} has ${value.length} entries; write one number, or [height, width]` }];
   return branch.flatMap((e) => explain({ ...e, path: [] } as Issue, at(value, e.path)).map((i) => ({ field: [field, ...e.path].join("."), message: i.message })));
 }
 
+/** Fields that are one number or [height, width]. */
+const sizes = /(^|\.)(image|patch|resize|reference|grid)$/;
+
+/** Whether some branch of a union takes what the value is, a number or a list, if it only were another one. */
+function isMeantFor({ errors }: Extract<Issue, { code: "invalid_union" }>, value: unknown): boolean {
+  if (Array.isArray(value)) return errors.flat().some((e) => e.path.length > 0 || ("origin" in e && e.origin === "array"));
+  return typeof value === "number" && errors.flat().some((e) => e.path.length === 0 && (e.code === "too_small" || e.code === "too_big" || (e.code === "invalid_type" && (e.expected === "number" || e.expected === "int"))));
+}
+
+/** Of a union in which a few words have a place. */
+function wrongWord(issue: Extract<Issue, { code: "invalid_union" }>, value: unknown, words: readonly string[]): string {
+  const others: Readonly<Record<string, string>> = { int: "a whole number", number: "a number", boolean: "true or false", tuple: "[height, width]", array: "a list" };
+  const allowed = [...words.map((word) => `"${word}"`), ...issue.errors.flat().flatMap((e) => (e.code === "invalid_type" && others[e.expected] !== undefined ? [others[e.expected]!] : []))];
+  const near = typeof value === "string" ? nearest(value, words) : undefined;
+  return `${show(value)} is not one of ${allowed.join(", ")}${near !== undefined ? `; did you mean "${near}"?` : ""}`;
+}
+
 function wrongType(expected: string, value: unknown): string {
-  const wanted = { int: "a whole number", number: "a number", string: "text", boolean: "true or false", array: "a list", object: "an object" }[expected] ?? expected;
+  const wanted = { int: "a whole number", number: "a number", string: "text", boolean: "true or false", array: "a list", object: "an object", record: "an object" }[expected] ?? expected;
   if (value === undefined) return `is missing; it must be ${wanted}`;
   if (expected === "int" && typeof value === "number" && Number.isFinite(value)) return `${value} is not a whole number; the nearest are ${Math.floor(value)} and ${Math.ceil(value)}`;
   if (typeof value === "number" && !Number.isFinite(value)) return `${value} is not a usable number; it must be ${wanted}`;

@@ -36,8 +36,32 @@ const patchFitsImage: Rule = ({ patch, geometry: { map }, stem }, written) => {
   }).filter((issue, i, all) => all.findIndex((other) => other.message.replace("width", "height") === issue.message.replace("width", "height")) === i);
 };
 
-const poolNeedsItsToken: Rule = ({ pool, tokens }) =>
-  when(pool === "token" && !tokens.class, "pool", () => `"token" needs a class token; set tokens.class: true, or pool: "avg" or "max"`);
+const poolNeedsItsToken: Rule = ({ pool, tokens, classes, representation, finalNorm, dim, mapPool }, written) => [
+  ...when((pool === "token" || pool === "tokenavg") && !tokens.class, "pool", () => `"${pool}" needs a class token; set tokens.class: true, or pool: "avg" or "max"`),
+  ...when(pool === "none" && classes > 0, "classes", () => `${classes} have no meaning with pool "none", which leaves no vector for a head; set classes: 0, or another pool`),
+  ...when(pool === "none" && representation > 0, "representation", () => `${representation} has no meaning with pool "none"; leave it out, or set another pool`),
+  ...when(pool === "none" && finalNorm === "pooled", "finalNorm", () => `"pooled" has no meaning with pool "none"; use "tokens" or "none"`),
+  ...when(pool === "tokenavg" && finalNorm === "pooled", "finalNorm", () => `"pooled" has no meaning with pool "tokenavg", which pools two vectors; use "tokens" or "none"`),
+  ...when(pool === "map" && finalNorm === "pooled", "finalNorm", () => `"pooled" has no meaning with pool "map", which has a norm of its own; use "tokens" or "none"`),
+  ...when(pool === "map" && dim % mapPool.heads !== 0, "mapPool.heads", () => `${mapPool.heads} does not divide dim ${dim}; use a divisor of ${dim}`),
+  ...when(written.mapPool !== undefined && pool !== "map", "mapPool", () => `it has a meaning for pool "map" only, it is "${pool}"; leave it out`),
+  ...when(written.poolPrefix !== undefined && !["avg", "max", "avgmax", "map"].includes(pool), "poolPrefix", () => `${written.poolPrefix} has a meaning for pool "avg", "max", "avgmax" and "map" only, it is "${pool}"; leave it out`),
+];
+
+const blockParts: Rule = ({ block, attention, mlp, heads, headDim, rope, geometry, layerScale, dim }, written) => [
+  ...when(block === "parallel" && (attention.norm || mlp.norm), "block", () => `"parallel" has no meaning with ${attention.norm ? "attention.norm" : "mlp.norm"}, which its fused projections leave no place for; leave that out`),
+  ...when(block === "parallel" && attention.gate, "attention.gate", () => `true has no meaning with block "parallel"; leave it out`),
+  ...when(block === "parallel" && mlp.gate !== "none", "mlp.gate", () => `"${mlp.gate}" has no meaning with block "parallel", whose input projection has one hidden layer; leave it out`),
+  ...when(block === "parallel" && attention.qkvBias === "qv", "attention.qkvBias", () => `"qv" has no meaning with block "parallel"; use true or false`),
+  ...when(block === "post" && layerScale !== undefined, "layerScale", () => `${layerScale} has no meaning with block "post", whose norms scale the branches; leave it out`),
+  ...when(attention.differential && headDim % 2 !== 0, "attention.differential", () => `true needs an even width of a head, it is ${headDim}; use headDim ${headDim + 1}`),
+  ...when(attention.differential && attention.relative, "attention.differential", () => `true has no meaning with attention.relative; keep one`),
+  ...when(attention.differential && rope !== undefined, "attention.differential", () => `true has no meaning with rope; keep one`),
+  ...when(attention.differential && (block === "parallelThings" || block === "post"), "attention.differential", () => `true has no meaning with block "${block}"; use "pre" or "parallel"`),
+  ...when(rope !== undefined && headDim % 4 !== 0, "rope", () => `it turns pairs of rows and of columns, so a head's width must be a multiple of 4, it is ${headDim} (dim ${dim} in ${heads} heads); use headDim ${headDim - (headDim % 4) + 4}`),
+  ...when(rope !== undefined && rope.kind !== "axial" && (["order", "reference", "offset"] as const).some((field) => written.rope?.[field] !== undefined), "rope", () => `order, reference and offset have a meaning for kind "axial" only, it is "${rope!.kind}"; leave them out`),
+  ...when(attention.relative && geometry.prefix > 1, "attention.relative", () => `true has a table for at most one prefix token, there are ${geometry.prefix}; leave tokens.registers and tokens.distillation out`),
+];
 
 const distillationIsDeiT: Rule = ({ tokens, pool, representation, finalNorm }) =>
   !tokens.distillation
@@ -54,20 +78,35 @@ const mlpWidth: Rule = ({ mlp, dim }, written) => [
   ...when(mlp.hidden < 1, "mlp.ratio", () => `${written.mlp?.ratio} times dim ${dim} leaves a hidden width of ${mlp.hidden}; use at least ${Math.ceil(1e4 / dim) / 1e4}`),
 ];
 
+const outputNamesFit: Rule = ({ outputNames, outputs, classes, pool, tokens }) => {
+  const made = new Set([...outputs, pool === "none" ? "tokens" : classes > 0 || tokens.distillation ? (classes > 0 ? "logits" : "features") : "features"]);
+  const given = Object.values(outputNames);
+  const repeated = given.find((name, i) => given.indexOf(name) !== i || (made.has(name) && outputNames[name] === undefined));
+  return [
+    ...Object.keys(outputNames).flatMap((name) => when(!made.has(name), "outputNames", () => `${show(name)} is not an output of this model; they are ${[...made].join(", ")}`)),
+    ...when(repeated !== undefined, "outputNames", () => `${show(repeated)} would name two outputs; give each a name of its own`),
+  ];
+};
+
 const positionTable: Rule = ({ position, dim }, written) => [
   ...when(position.kind === "sincos2d" && dim % 4 !== 0, "position.kind", () => `"sincos2d" needs a dim that is a multiple of 4, dim is ${dim}; use ${dim > 4 ? `${dim - (dim % 4)} or ` : ""}${dim - (dim % 4) + 4}`),
   ...when(position.kind === "sincos1d" && dim % 2 !== 0, "position.kind", () => `"sincos1d" needs an even dim, dim is ${dim}; use ${dim + 1}`),
   ...when(written.position?.prefix !== undefined && position.kind !== "learned", "position.prefix", () => `${written.position?.prefix} has a meaning for learned positions only, position.kind is "${position.kind}"; leave it out`),
+  ...when(position.resample !== undefined && position.kind !== "learned", "position.resample", () => `it has a meaning for learned positions only, position.kind is "${position.kind}"; leave it out`),
+  ...when(position.resample?.antialias === true && position.resample.corners, "position.resample", () => `antialias and corners have no meaning together; use one`),
   ...when(written.position?.temperature !== undefined && !position.kind.startsWith("sincos"), "position.temperature", () => `${written.position?.temperature} has a meaning for sincos positions only, position.kind is "${position.kind}"; leave it out`),
 ];
 
 const labelsMatchClasses: Rule = ({ labels, classes }) =>
   when(labels.length > 0 && labels.length !== classes, "labels", () => `${labels.length} names for ${classes} classes; give one a class`);
 
+const oneCropSize: Rule = (_, { preprocess }) =>
+  when(preprocess?.resize !== undefined && preprocess.cropPct !== undefined, "preprocess.cropPct", () => `${preprocess?.cropPct} has no meaning beside preprocess.resize, which says the size before the crop; keep one`);
+
 const preprocessChannels: Rule = ({ preprocess, channels }) =>
   (["mean", "std"] as const).flatMap((field) => when(preprocess[field].length !== channels, `preprocess.${field}`, () => `${preprocess[field].length} values for ${channels} channels; give one number, or one a channel`));
 
-const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm }) => {
+const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm, pool }) => {
   const known = new Set(optionalOutputs(depth));
   return outputs.flatMap((name) => {
     if (!known.has(name)) {
@@ -75,11 +114,12 @@ const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm }) => {
       const meant = `blocks.${Math.min(Number(/\d+$/.exec(name)?.[0] ?? 0), depth - 1)}`;
       const near = nearest(name, [...optionalOutputs(0), "blocks.*", meant]);
       const block = /^blocks\.\d+$/.test(name);
-      const fix = block ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, norm, features, logits_cls, logits_dist`;
+      const fix = block ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, norm, tokens, features, logits_cls, logits_dist`;
       return [{ field: "outputs", message: `${show(name)} is not an output of this model; ${fix}` }];
     }
     return [
       ...when(name.startsWith("logits_") && !tokens.distillation, "outputs", () => `"${name}" exists only with tokens.distillation: true`),
+      ...when(name === "features" && pool === "none", "outputs", () => `"features" has no meaning with pool "none"; ask for "tokens"`),
       ...when(name === "features" && tokens.distillation, "outputs", () => `"features" has no meaning with tokens.distillation, whose two heads read two tokens; ask for "norm"`),
       ...when(name === "norm" && finalNorm !== "tokens", "outputs", () => `"norm" exists only with finalNorm: "tokens", it is "${finalNorm}"; ask for "blocks.${depth - 1}"`),
     ];
@@ -109,28 +149,30 @@ const largestSide = 65535 * 64;
 const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim, mlp, representation, classes, geometry, patch }) => {
   const inner = heads * headDim;
   const { map, tokens, features } = geometry;
+  // Of a gated MLP the first layer is two.
+  const hidden = (mlp.gate === "none" ? 1 : 2) * mlp.hidden;
   const maps = stemMaps([channels, ...image], stem);
   const weights = [
     ...stem.map(({ channels: out, kernel }, i) => ({ field: "stem", what: `the weight of layer ${i}`, bytes: 4 * out * maps[i]![0] * kernel ** 2 })),
     { field: "patch", what: "the weight of the patch embedding", bytes: 4 * map[0] * patch[0] * patch[1] * dim },
     { field: "dim", what: "the position table", bytes: 4 * tokens * dim },
     { field: "heads", what: "the weight of the projection to q, k, v", bytes: 4 * 3 * inner * dim },
-    { field: "mlp", what: "the weight of the MLP", bytes: 4 * mlp.hidden * dim },
+    { field: "mlp", what: "the weight of the MLP", bytes: 4 * hidden * dim },
     { field: "representation", what: "its weight", bytes: 4 * representation * dim },
     { field: "classes", what: "the weight of the head", bytes: 4 * classes * features },
   ];
   const activations = [
     ...maps.map(([c, h, w], i) => ({ what: i === 0 ? `of ${channels} x ${image.join(" x ")}` : `of ${c} x ${h} x ${w} behind layer ${i - 1} of the stem`, bytes: 4 * c * h * w })),
-    { what: `of ${tokens} tokens`, bytes: 4 * tokens * Math.max(3 * inner, mlp.hidden, dim) },
+    { what: `of ${tokens} tokens`, bytes: 4 * tokens * Math.max(3 * inner, hidden, dim) },
     { what: `of ${classes} classes`, bytes: 4 * classes },
   ];
-  const total = 4 * depth * (4 * dim * inner + 2 * dim * mlp.hidden) + weights.reduce((sum, { bytes }) => sum + bytes, 0);
+  const total = 4 * depth * (4 * dim * inner + dim * (hidden + mlp.hidden)) + weights.reduce((sum, { bytes }) => sum + bytes, 0);
   const windows = [
     ...stem.map(({ kernel }, i) => ({ field: "stem", what: `a window of layer ${i}`, values: maps[i]![0] * kernel ** 2 })),
     { field: "patch", what: "a patch", values: map[0] * patch[0] * patch[1] },
   ];
   const rows = maps.slice(1).reduce((most, [, h, w]) => Math.max(most, h * w), tokens);
-  const columns = Math.max(3 * inner, mlp.hidden);
+  const columns = Math.max(3 * inner, hidden);
   return [
     ...when(total > largestWeights, "spec", () => `about ${gib(total)} GiB of weights (dim ${dim}, depth ${depth}, mlp.hidden ${mlp.hidden}, ${classes} classes); the limit is ${gib(largestWeights)} GiB`),
     ...weights.flatMap(({ field, what, bytes }) => when(bytes > largestMatrix, field, () => `${what} has ${gib(bytes)} GiB; a matrix ends at 2 GiB, use smaller sizes`)),
@@ -154,6 +196,6 @@ const digits = (value: number): string => (value < 100 ? value.toPrecision(3) : 
 const gib = (bytes: number): string => digits(bytes / 2 ** 30);
 
 const rules: readonly Rule[] = [
-  headsDivideDim, patchFitsImage, poolNeedsItsToken, distillationIsDeiT, mlpWidth, positionTable,
-  labelsMatchClasses, preprocessChannels, outputsExist, batchAscends, dtypesDiffer, sizesAreSane,
+  headsDivideDim, patchFitsImage, poolNeedsItsToken, blockParts, distillationIsDeiT, outputNamesFit, mlpWidth, positionTable,
+  labelsMatchClasses, oneCropSize, preprocessChannels, outputsExist, batchAscends, dtypesDiffer, sizesAreSane,
 ];

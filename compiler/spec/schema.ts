@@ -23,19 +23,36 @@ const stemLayer = z.strictObject({
 const mlp = z.strictObject({
   ratio: z.number().positive().max(64).optional().describe("Hidden width as a multiple of dim, default 4: hidden = trunc(dim * ratio)."),
   hidden: count(1048576).optional().describe("Hidden width itself, instead of `ratio`."),
-  activation: z.enum(activations).optional().describe("Default: gelu."),
-  bias: z.boolean().optional().describe("Whether both linear layers have a bias. Default: true."),
+  activation: z.enum(activations).optional().describe("Default: gelu, and silu with `gate`."),
+  gate: z.enum(["none", "split", "packed", "packedLast"]).optional()
+    .describe("A second linear layer beside the first, whose output is multiplied in: activation(gate) * value. `split`: two layers fc1_g (gate) and fc1_x (EVA02, AIMv2). `packed`: both in one layer fc1 of twice the hidden width, gate first (DINOv2-g). `packedLast`: likewise, gate last (timm's GluMlp). Default: none. `hidden` is the width of each."),
+  norm: z.boolean().optional().describe("A norm over the hidden width before the second layer. Default: false."),
+  bias: z.boolean().optional().describe("Whether the linear layers have a bias. Default: true."),
 });
 
 const attention = z.strictObject({
-  qkvBias: z.boolean().optional().describe("Whether the projection to q, k, v has a bias. Default: true."),
+  qkvBias: z.union([z.boolean(), z.literal("qv")]).optional().describe("Whether the projection to q, k, v has a bias: `true` (default), `false`, or `qv` where keys have none (BEiT, EVA)."),
   scale: z.number().positive().max(1e4).optional().describe("Factor on the scores. Default: headDim ** -0.5."),
   projBias: z.boolean().optional().describe("Whether the output projection has a bias. Default: true."),
+  qkNorm: z.boolean().optional().describe("Norms of queries and of keys over the width of a head, shared by all heads, before positions and scale. Default: false."),
+  norm: z.boolean().optional().describe("A norm over all heads together, before the output projection. Default: false."),
+  gate: z.boolean().optional().describe("The heads' output is multiplied by sigmoid of a linear layer of the block's input, before the output projection. Default: false."),
+  relative: z.boolean().optional().describe("A learned bias of scores by the distance of two patches, from a table in every block (BEiT). Default: false."),
+  differential: z.boolean().optional().describe("Differential attention: the difference of two softmax maps of half as wide heads (arXiv 2410.05258). Default: false."),
 });
 
 const tokens = z.strictObject({
   class: z.boolean().optional().describe("A class token. Default: true."),
   distillation: z.boolean().optional().describe("A distillation token with a head of its own (DeiT); inference returns the mean of both heads. Default: false."),
+  registers: optionalCount(4096).optional().describe("How many learned tokens besides, which no head reads (arXiv 2309.16588). Default: 0."),
+});
+
+const resample = z.strictObject({
+  grid: size(16384).describe("The grid of the weight file: rows and columns of patches."),
+  filter: z.enum(["bilinear", "bicubic"]).optional().describe("Default: bicubic."),
+  antialias: z.boolean().optional().describe("Default: true, as timm does; transformers does not."),
+  corners: z.boolean().optional().describe("Whether first and last places of both grids coincide, as torchvision has it. Default: false."),
+  offset: z.number().min(-1).max(1).optional().describe("Added to the size of the new grid where places are computed; DINOv2's code has 0.1. Default: 0."),
 });
 
 const position = z.strictObject({
@@ -43,10 +60,25 @@ const position = z.strictObject({
     .describe("`learned` (default); `sincos2d`: fixed sines and cosines of row and column (as MAE); `sincos1d`: of the patch index (as the original Transformer); `none`."),
   prefix: z.boolean().optional().describe("Whether a learned table has rows for the prefix tokens too. Default: true. Fixed tables are zero there."),
   temperature: z.number().min(1).max(1e9).optional().describe("Base of the wavelengths of the fixed tables. Default: 10000."),
+  resample: resample.optional().describe("The learned table of the weight file is for another grid of patches than this model's, and is resampled when it is loaded."),
+});
+
+const rope = z.strictObject({
+  kind: z.enum(["axial", "mixed", "dinov3"])
+    .describe("`axial`: the angles of rows and columns side by side, neighbouring values in pairs (EVA02, Perception Encoder). `mixed`: the angles are learned for each block and head, of row and column together. `dinov3`: coordinates from -1 to 1, and pairs are half a head apart."),
+  temperature: z.number().min(1).max(1e9).optional().describe("Base of the wavelengths. Default: 10000, and 100 for dinov3."),
+  order: z.enum(["ij", "xy"]).optional().describe("Which coordinate comes first, row or column. Default: `ij`. Axial only."),
+  reference: size(16384).optional().describe("Coordinates are scaled as if the grid had this many rows and columns. Default: the grid's own. Axial only."),
+  offset: z.number().min(-1e3).max(1e3).optional().describe("Added to every coordinate. Default: 0. Axial only."),
+});
+
+const mapPool = z.strictObject({
+  heads: count(4096).optional().describe("Default: those of a block."),
+  hidden: count(1048576).optional().describe("Hidden width. Default: that of a block's MLP."),
 });
 
 const norm = z.strictObject({
-  kind: z.enum(["layer"]).optional().describe("Layer norm."),
+  kind: z.enum(["layer", "rms"]).optional().describe("`layer` (default): layer norm, with scale and shift. `rms`: x / sqrt(mean(x²) + eps), with a scale."),
   eps: z.number().min(1e-30).max(1).optional().describe("Added to the variance. Default: 1e-6."),
 });
 
@@ -60,14 +92,21 @@ const dropout = z.strictObject({
 const perChannel = (value: z.ZodNumber) => z.union([value, z.array(value).min(1).max(4096).readonly()]);
 
 const preprocess = z.strictObject({
-  crop: z.enum(["center", "squash"]).optional()
-    .describe("`center` (default): resize the shorter side to floor(image / cropPct), crop the centre. `squash`: resize both sides, whatever the aspect."),
+  crop: z.enum(["center", "squash", "border"]).optional()
+    .describe("What is resized to floor(image / cropPct), or to `resize`. `center` (default): the shorter side, then the centre is cropped. `squash`: both sides, whatever the aspect, then likewise. `border`: the longer side, and the mean colour is put around. A side that is smaller than the image then is padded."),
   cropPct: z.number().min(0.05).max(1).optional().describe("Share of the resized image that the crop keeps, in (0, 1]. Default: 0.9."),
-  interpolation: z.enum(["bilinear", "bicubic", "lanczos", "nearest"]).optional().describe("Resampling filter, Pillow's arithmetic. Default: bicubic."),
-  mean: perChannel(z.number().min(-1e3).max(1e3)).optional().describe("Subtracted from pixel / 255: one number or one a channel. Default: 0.5."),
+  resize: z.union([count(1048576), z.tuple([count(1048576), count(1048576)]).readonly(), z.literal("none")]).optional()
+    .describe("Size before the crop, instead of `cropPct`: one number, or [height, width], which `center` covers and `border` fits into. `none`: nothing is resized, and photographs must have the size of the image."),
+  cropOffset: z.enum(["round", "floor"]).optional()
+    .describe("Where the crop begins if an odd number of pixels is cut off: half of it to the nearest even (`round`, default; timm, torchvision), or rounded down (`floor`, transformers)."),
+  interpolation: z.enum(["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]).optional().describe("Resampling filter, Pillow's arithmetic. Default: bicubic."),
+  rescale: z.enum(["after", "before"]).optional()
+    .describe("Pixels are multiplied by `rescaleFactor` `after` they are resized, as bytes (default), or `before`, so that they are resized as floats (DINOv3)."),
+  rescaleFactor: z.number().min(1e-6).max(1e3).optional().describe("What a pixel from 0 to 255 is multiplied by. Default: 1 / 255."),
+  mean: perChannel(z.number().min(-1e3).max(1e3)).optional().describe("Subtracted from the rescaled pixel: one number or one a channel. Default: 0.5."),
   std: perChannel(z.number().positive().max(1e3)).optional().describe("Then divided by: one number or one a channel. Default: 0.5."),
   normalize: z.enum(["outside", "inside"]).optional()
-    .describe("Where mean and std are applied: `outside` (default), so that the model takes normalised values, or `inside`, so that it takes pixel values from 0 to 1."),
+    .describe("Where mean and std are applied: `outside` (default), so that the model takes normalised values, or `inside`, so that it takes rescaled pixels, from 0 to 1."),
 });
 
 export const specSchema = z.strictObject({
@@ -90,18 +129,27 @@ export const specSchema = z.strictObject({
   attention: attention.optional().describe("The attention of a block."),
   tokens: tokens.optional().describe("Learned tokens put before the patches."),
   position: position.optional().describe("Position encoding, added to the tokens before the first block."),
+  rope: rope.optional().describe("Rotary positions: queries and keys of patches are turned by their place, in every block. Default: none."),
   norm: norm.optional().describe("The norm used everywhere."),
+  preNorm: z.boolean().optional().describe("A norm over all tokens before the first block, after positions are added (CLIP). Default: false."),
+  block: z.enum(["pre", "post", "parallel", "parallelThings"]).optional()
+    .describe("How a block joins its branches to the tokens x. `pre` (default): x += attention(norm1 x), then x += mlp(norm2 x). `post`: the norms stand behind the branches, x += norm1(attention(x)), x += norm2(mlp(x)). `parallel`: both branches read one norm and are added together (ViT-22B). `parallelThings`: two attentions side by side, then two MLPs, each with a norm of its own."),
   layerScale: z.number().min(-1e3).max(1e3).optional()
     .describe("Initial value of LayerScale: a learned factor for each channel of both branches of a block, before they are added. Default: none."),
   finalNorm: z.enum(["tokens", "pooled", "none"]).optional()
     .describe("Where the last norm stands: over all `tokens` (default), over the `pooled` vector, or `none`."),
-  pool: z.enum(["token", "avg", "max"]).optional()
-    .describe("How tokens become one vector: the class `token` (default), or the `avg` or `max` over patch tokens."),
+  pool: z.enum(["token", "avg", "max", "avgmax", "tokenavg", "map", "none"]).optional()
+    .describe("How tokens become one vector: the class `token` (default); the `avg` or `max` over patch tokens, or their mean `avgmax`; `tokenavg`: the class token and beside it the average over patch tokens (DINOv2's classifier); `map`: a learned query attends to the patch tokens, and an MLP follows (SigLIP); `none`: there is no vector and no head, the model returns `tokens`."),
+  poolPrefix: z.boolean().optional().describe("Whether avg, max, avgmax and map pooling read the prefix tokens too. Default: false."),
+  mapPool: mapPool.optional().describe('The attention and MLP of `pool: "map"`.'),
   representation: optionalCount(1048576).optional().describe("Width of a linear layer with tanh between the pooled vector and the head. Default 0: none."),
   classes: optionalCount(4_000_000).optional().describe("Number of classes, default 1000. With 0 there is no head: the model returns `features`."),
+  headBias: z.boolean().optional().describe("Whether the head has a bias. Default: true."),
   dropout: dropout.optional().describe("Dropout rates in training; the identity at inference."),
   outputs: z.array(z.string()).max(4096).readonly().optional()
-    .describe("Tensors to return besides the logits (or features): `embed` (tokens before the first block), `blocks.0` ..., `blocks.*` (all), `norm` (tokens after the last norm), `features` (what the head reads), `logits_cls` and `logits_dist` (each head of a distilled model)."),
+    .describe("Tensors to return besides the logits (or features): `embed` (tokens before the first block), `blocks.0` ..., `blocks.*` (all), `norm` (tokens after the last norm), `tokens` (those that are pooled: after the last norm, if it stands there), `features` (what the head reads), `logits_cls` and `logits_dist` (each head of a distilled model)."),
+  outputNames: z.record(z.string().max(200), z.string().regex(/^[A-Za-z_][\w.]{0,99}$/)).optional()
+    .describe('Other names for outputs in the package, by their name here: { tokens: "last_hidden_state" }.'),
   preprocess: preprocess.optional().describe("How a photograph becomes the input tensor."),
   batch: z.union([count(65536), z.array(count(65536)).min(1).max(16).readonly()]).optional()
     .describe("Batch sizes to compile for, default [1]. A run takes any number of images whatever they are."),

@@ -1,10 +1,10 @@
-import type { ResolvedSpec } from "./resolve.js";
-import type { ViTSpec } from "./types.js";
+import type { ResolvedResample, ResolvedSpec } from "./resolve.js";
+import type { ResampleSpec, ViTSpec } from "./types.js";
 
 /** A resolved spec as one could have written it, with every default spelled out: resolving it gives the same spec again. */
 export function toSpec(spec: ResolvedSpec): ViTSpec {
-  const { geometry: _, labels, outputs, stem, mlp, position, tokens, ...rest } = spec;
-  const { kind, prefix, temperature } = position;
+  const { geometry: _, labels, outputs, stem, position, rope, pool, poolPrefix, mapPool, ...rest } = spec;
+  const { kind, prefix, temperature, resample } = position;
   return {
     ...rest,
     ...(labels.length > 0 && { labels }),
@@ -12,8 +12,13 @@ export function toSpec(spec: ResolvedSpec): ViTSpec {
     ...(stem.length > 0 && { stem }),
     // A spec cut to fit says so; one that fits is the same either way.
     patchRemainder: "crop",
-    mlp: { hidden: mlp.hidden, activation: mlp.activation, bias: mlp.bias },
-    tokens,
-    position: kind === "learned" ? { kind, prefix } : kind === "none" ? { kind } : { kind, temperature },
+    position: kind === "learned" ? { kind, prefix, ...(resample && { resample: writtenResample(resample) }) } : kind === "none" ? { kind } : { kind, temperature },
+    ...(rope && { rope: rope.kind === "axial" ? rope : { kind: rope.kind, temperature: rope.temperature } }),
+    pool,
+    // Fields of some poolings are refused beside the others.
+    ...((pool === "avg" || pool === "max" || pool === "avgmax" || pool === "map") && { poolPrefix }),
+    ...(pool === "map" && { mapPool }),
   };
 }
+
+const writtenResample = ({ from, ...rule }: ResolvedResample): ResampleSpec => ({ grid: from, ...rule });

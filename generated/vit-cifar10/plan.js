@@ -1,12 +1,23 @@
 /** The kernel plan in f32: a row a dispatch, views are [buffer, byte offset, bytes]. */
 export const plan = {
     name: "vit-cifar10",
-    fingerprint: "00f2bed43424b20e",
+    fingerprint: "4b8c11585142d8fd",
     dtype: "f32",
     input: { name: "input", shape: [3, 32, 32], dtype: "f32" },
     outputs: [{ name: "logits", shape: [10], dtype: "f32" }],
+    main: { name: "logits", classes: true },
     labels: ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
-    preprocess: { crop: "squash", cropPct: 1, interpolation: "bicubic", mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], normalize: "outside" },
+    preprocess: {
+        crop: "squash",
+        resize: [32, 32],
+        cropOffset: "round",
+        interpolation: "bicubic",
+        rescale: "after",
+        rescaleFactor: 0.00392156862745098,
+        mean: [0.5, 0.5, 0.5],
+        std: [0.5, 0.5, 0.5],
+        normalize: "outside",
+    },
     kernels: [
         { id: "gemm_m65_n128_k48_image_3x32x32_k4x4_s4x4_p0x0_prefix1_table65_register_8x8_w8x8", bindings: [{ name: "a", access: "read", bytes: 12288 }, { name: "weight", access: "read", bytes: 24576 }, { name: "addend", access: "read", bytes: 33280 }, { name: "out", access: "read_write", bytes: 33280 }], workgroupSize: [8, 8, 1] },
         { id: "gemm_m65_n128_k48_image_3x32x32_k4x4_s4x4_p0x0_prefix1_table65_register_1x4_w64x1", bindings: [{ name: "a", access: "read", bytes: 12288 }, { name: "weight", access: "read", bytes: 24576 }, { name: "addend", access: "read", bytes: 33280 }, { name: "out", access: "read_write", bytes: 33280 }], workgroupSize: [64, 1, 1] },

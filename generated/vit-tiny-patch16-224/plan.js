@@ -1,12 +1,23 @@
 /** The kernel plan in f32: a row a dispatch, views are [buffer, byte offset, bytes]. */
 export const plan = {
     name: "vit-tiny-patch16-224",
-    fingerprint: "b06b053ac0a041bb",
+    fingerprint: "eea37197709d33cb",
     dtype: "f32",
     input: { name: "input", shape: [3, 224, 224], dtype: "f32" },
     outputs: [{ name: "logits", shape: [1000], dtype: "f32" }],
+    main: { name: "logits", classes: true },
     labels: [],
-    preprocess: { crop: "center", cropPct: 0.9, interpolation: "bicubic", mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], normalize: "outside" },
+    preprocess: {
+        crop: "center",
+        resize: [248, 248],
+        cropOffset: "round",
+        interpolation: "bicubic",
+        rescale: "after",
+        rescaleFactor: 0.00392156862745098,
+        mean: [0.5, 0.5, 0.5],
+        std: [0.5, 0.5, 0.5],
+        normalize: "outside",
+    },
     kernels: [
         { id: "gemm_m197_n192_k768_image_3x224x224_k16x16_s16x16_p0x0_prefix1_table197_register_8x8_w8x8", bindings: [{ name: "a", access: "read", bytes: 602112 }, { name: "weight", access: "read", bytes: 589824 }, { name: "addend", access: "read", bytes: 151296 }, { name: "out", access: "read_write", bytes: 151296 }], workgroupSize: [8, 8, 1] },
         { id: "gemm_m197_n192_k768_image_3x224x224_k16x16_s16x16_p0x0_prefix1_table197_staged_32x32x8_each4x4_split4", bindings: [{ name: "a", access: "read", bytes: 602112 }, { name: "weight", access: "read", bytes: 589824 }, { name: "addend", access: "read", bytes: 151296 }, { name: "out", access: "read_write", bytes: 151296 }], workgroupSize: [256, 1, 1] },

@@ -33,9 +33,20 @@ else {
     test(`${example}, shrunk, has the interpreter's outputs`, () => agrees(shrink(exampleSpecs.get(example)!), 3));
   }
 
-  test("so have eight random models", async () => {
-    for (const spec of fc.sample(randomSpec, { numRuns: 8, seed: 11 })) await agrees(spec, 2);
+  test("so have 24 random models", async () => {
+    for (const spec of fc.sample(randomSpec, { numRuns: 24, seed: 11 })) await agrees(spec, 2);
   });
+
+  const families: Readonly<Record<string, Partial<ViTSpec>>> = {
+    "rotary positions behind registers": { tokens: { registers: 3 }, rope: { kind: "axial", order: "xy", reference: 3, offset: 1 }, attention: { qkvBias: "qv", qkNorm: true }, mlp: { gate: "packed" } },
+    "rotary positions of halves of a head": { rope: { kind: "dinov3" }, norm: { kind: "rms", eps: 1e-5 }, mlp: { gate: "split", norm: true } },
+    "learned rotary positions and a learned query": { position: { kind: "none" }, rope: { kind: "mixed" }, pool: "map", poolPrefix: true, mapPool: { heads: 4, hidden: 6 } },
+    "biases by distance and norms behind branches": { block: "post", attention: { relative: true, gate: true, norm: true }, pool: "avgmax" },
+    "a differential parallel block": { block: "parallel", attention: { differential: true }, preNorm: true, layerScale: 0.5, pool: "tokenavg" },
+    "positions of another grid": { position: { resample: { grid: [3, 5], filter: "bicubic" } }, tokens: { distillation: true } },
+    "two attentions side by side": { block: "parallelThings", mlp: { gate: "packedLast" }, pool: "none", classes: 0, outputNames: { tokens: "last_hidden_state" } },
+  };
+  for (const [title, changes] of Object.entries(families)) test(`so has a model with ${title}`, () => agrees(smallSpec({ ...changes, name: title.replaceAll(" ", "-") }), 2));
 
   test("weights beside the model are found, and a fixed batch is kept", async () => {
     await agrees(smallSpec(), 2, { batch: 2, weights: "external" });
@@ -55,12 +66,15 @@ else {
   });
 
   const small = smallSpec({ mlp: { activation: "quick_gelu" }, tokens: { class: true }, outputs: ["embed", "blocks.*"] });
+  const turned = smallSpec({ rope: { kind: "mixed" } });
   /** A model with some of its nodes changed. */
   const edit = (change: (node: OnnxNode) => OnnxNode | undefined) => (model: OnnxModel): OnnxModel => ({ ...model, nodes: model.nodes.map((node) => change(node) ?? node) });
   const wrong: readonly (readonly [title: string, spec: ViTSpec, change: (model: OnnxModel) => OnnxModel])[] = [
     ["tanh's approximation of GELU", smallSpec(), edit((node) => (node.op === "Gelu" ? { ...node, attributes: { approximate: { kind: "string", value: "tanh" } } } : undefined))],
     ["keys for queries", small, edit((node) => (node.name === "blocks.1.attn.k/Slice" ? { ...node, inputs: ["blocks.1.attn.qkv", "vector.int64.0", "vector.int64.8", "vector.int64.2"] } : undefined))],
     ["another eps", smallSpec({ norm: { eps: 1e-3 } }), edit((node) => (node.op === "LayerNormalization" ? { ...node, attributes: { ...node.attributes, epsilon: { kind: "float", value: 2e-3 } } } : undefined))],
+    ["rotation the other way", turned, (model) => ({ ...model, initializers: model.initializers.map((tensor) => (tensor.name.startsWith("signs.") && tensor.data instanceof Float32Array ? { ...tensor, data: tensor.data.map((sign) => -sign) } : tensor)) })],
+    ["sines for cosines", turned, edit((node) => (node.op === "Cos" ? { ...node, op: "Sin" } : undefined))],
     ["another factor", small, (model) => ({ ...model, initializers: model.initializers.map((tensor) => (tensor.data instanceof Float32Array ? { ...tensor, data: tensor.data.map((value) => value * 1.01) } : tensor)) })],
   ];
   for (const [title, spec, change] of wrong) {

@@ -13,8 +13,8 @@ import type { DType } from "../../runtime/plan.js";
 import { roundToHalf } from "./halves.js";
 import { evaluate, randomTensor, sum, tensor } from "./tensors.js";
 
-const eps = 2 ** -24;
-const contraction = (length: number): number => 4 * eps * (length + 8);
+export const eps = 2 ** -24;
+export const contraction = (length: number): number => 4 * eps * (length + 8);
 /** Half the spacing of f16 at 1, and its smallest normal number: adapters may make zeros of smaller ones. */
 const [halfEps, halfLeast] = [2 ** -11, 2 ** -14];
 
@@ -231,7 +231,7 @@ export function norm({ x, eps: added, magnitude = 1, offset = 0, index }: NormCa
   return caseOf(
     (b) => {
       const inputs = [b.input("x", x), b.parameter("scale", [width]), b.parameter("bias", [width])];
-      return index === undefined ? b.node("layerNorm", { eps: added }, inputs, "norm") : b.node("tokenNorm", { eps: added, index }, inputs, "norm");
+      return index === undefined ? b.node("layerNorm", { eps: added }, inputs, "norm") : b.node("tokenNorm", { kind: "layer", eps: added, index }, inputs, "norm");
     },
     (name, shape) => {
       const { data } = randomTensor(shape, name, name === "x" ? magnitude : 1);
@@ -266,10 +266,12 @@ export function poolOf(x: Shape, kind: "avg" | "max", start: number, offset = 0)
   );
 }
 
-export function embed(prefix: number, position: "all" | "patches" | "none", width: number): Case {
+/** @param parts prefix tokens of each kind */
+export function embed(parts: readonly number[], position: "all" | "patches" | "none", width: number): Case {
   const patches = 5;
+  const prefix = parts.reduce((total, tokens) => total + tokens, 0);
   const build = (b: GraphBuilder): Value => {
-    const tokens = Array.from({ length: prefix }, (_, i) => b.parameter(`token${i}`, [1, 1, width]));
+    const tokens = parts.map((count, i) => b.parameter(`token${i}`, [1, count, width]));
     const table = position === "none" ? [] : [b.parameter("position", [1, position === "all" ? patches + prefix : patches, width])];
     return b.node("embed", { prefix, position }, [b.input("x", [2, patches, width]), ...tokens, ...table], "embed");
   };

@@ -59,11 +59,7 @@ async function run(device: GPUDevice, graph: Graph, values: InterpretOptions, op
   const { storage, choice, mutate = ({ code }) => code, checkBounds = false } = options;
   const made: GPUBuffer[] = [];
   const create = (data: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>): GPUBuffer => {
-    const buffer = device.createBuffer({ size: Math.ceil(data.byteLength / 4) * 4, usage: storageUsage });
-    // Writes are of whole words.
-    const bytes = new Uint8Array(buffer.size);
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    device.queue.writeBuffer(buffer, 0, bytes);
+    const buffer = upload(device, data);
     made.push(buffer);
     return buffer;
   };
@@ -80,10 +76,7 @@ async function run(device: GPUDevice, graph: Graph, values: InterpretOptions, op
       const candidate = routine.candidates.find(({ name }) => name === choice) ?? routine.candidates[0]!;
       for (const launch of candidate.launches) await dispatch(device, launch, mutate(launch.kernel), bound, violations);
     }
-    if (violations) {
-      const [count] = new Uint32Array((await read(device, violations)).buffer);
-      if (count !== 0) throw new Error(`${count} accesses out of bounds`);
-    }
+    if (violations) await demandNone(device, violations);
     const results = new Map<string, Float32Array>();
     for (const { name, value } of graph.outputs) {
       const bytes = await read(device, buffers.get(value)!);
@@ -95,10 +88,28 @@ async function run(device: GPUDevice, graph: Graph, values: InterpretOptions, op
   }
 }
 
+/** A storage buffer that holds these numbers. */
+export function upload(device: GPUDevice, data: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>): GPUBuffer {
+  const buffer = device.createBuffer({ size: Math.ceil(data.byteLength / 4) * 4, usage: storageUsage });
+  // Writes are of whole words.
+  const bytes = new Uint8Array(buffer.size);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  device.queue.writeBuffer(buffer, 0, bytes);
+  return buffer;
+}
+
+/** @throws Error when accesses beyond what kernels declare were counted. */
+export async function demandNone(device: GPUDevice, violations: GPUBuffer): Promise<void> {
+  const [count] = new Uint32Array((await read(device, violations)).buffer);
+  if (count !== 0) throw new Error(`${count} accesses out of bounds`);
+}
+
+/** Whether the device has what a candidate's kernels need. */
+export const runsOn = ({ features }: GPUDevice, { launches }: Candidate): boolean => launches.every(({ kernel }) => (kernel.features ?? []).every((feature) => features.has(feature)));
+
 /** Names of the candidates that the device can run, of all the steps of a graph. */
 export function choicesOf(device: GPUDevice, graph: Graph, options: RunOptions): readonly string[] {
-  const runs = ({ launches }: Candidate): boolean => launches.every(({ kernel }) => (kernel.features ?? []).every((feature) => device.features.has(feature)));
-  return [...new Set(stepsOf(graph, options).flatMap(({ routine }) => routine.candidates.filter(runs).map(({ name }) => name)))];
+  return [...new Set(stepsOf(graph, options).flatMap(({ routine }) => routine.candidates.filter((candidate) => runsOn(device, candidate)).map(({ name }) => name)))];
 }
 
 const pack = (tensor: PackedTensor, values: InterpretOptions) => packTensor(tensor, (source) => Promise.resolve(Float32Array.from(values.parameters(source.names[0]!).data)));
@@ -122,7 +133,8 @@ export function layoutOf(device: GPUDevice, bindings: readonly Access[]): GPUPip
   return device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ entries })] });
 }
 
-async function dispatch(device: GPUDevice, { kernel, workgroups, bind }: CandidateLaunch, text: string, operands: readonly GPUBuffer[], violations: GPUBuffer | undefined): Promise<void> {
+/** Launches a kernel on buffers, its text being `text`; counts violations where there is a buffer for them. */
+export async function dispatch(device: GPUDevice, { kernel, workgroups, bind }: CandidateLaunch, text: string, operands: readonly GPUBuffer[], violations: GPUBuffer | undefined): Promise<void> {
   const { code, bindings } = violations ? countViolations(kernel, text) : { code: text, bindings: kernel.bindings };
   const pipeline = await pipelineOf(device, kernel.id, bindings, code);
   const bound = [...(bind ? bind.map((i) => operands[i]!) : operands.slice(0, kernel.bindings.length)), ...(violations ? [violations] : [])];
@@ -167,7 +179,7 @@ function wrapIndices(code: string, name: string): string {
   }
 }
 
-async function read(device: GPUDevice, source: GPUBuffer): Promise<Float32Array<ArrayBuffer>> {
+export async function read(device: GPUDevice, source: GPUBuffer): Promise<Float32Array<ArrayBuffer>> {
   const target = device.createBuffer({ size: source.size, usage: readback });
   try {
     const encoder = device.createCommandEncoder();

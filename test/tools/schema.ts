@@ -6,7 +6,7 @@ export interface SchemaField {
   readonly path: string;
   /** What `.describe` says of it. */
   readonly description: string | undefined;
-  /** The values of an enumeration or a boolean; empty for anything else. */
+  /** The values of an enumeration, a boolean, or a choice with some; empty for anything else. */
   readonly values: readonly (string | boolean)[];
   /** Whether the field is an object, or a list of them, whose fields are listed too. */
   readonly nested: boolean;
@@ -36,6 +36,8 @@ function inside(schema: z.ZodType): { readonly object?: z.ZodObject; readonly su
 function valuesOf(schema: z.ZodType): readonly (string | boolean)[] {
   const bare = unwrap(schema);
   if (bare instanceof z.ZodBoolean) return [true, false];
+  if (bare instanceof z.ZodUnion) return (bare.options as z.ZodType[]).flatMap(valuesOf);
+  if (bare instanceof z.ZodLiteral) return [...bare.values].filter((value) => typeof value === "string");
   return bare instanceof z.ZodEnum ? (bare.options as string[]) : [];
 }
 

@@ -4,9 +4,11 @@ import * as assert from "uvu/assert";
 import { explainShape } from "../../compiler/cli/json-explain.js";
 import { explain } from "../../compiler/explain/explain.js";
 import { html } from "../../compiler/explain/html.js";
+import { glance } from "../../compiler/explain/page/glance.js";
 import type { ArenaReport, DispatchReport, ProfileReport, Report } from "../../compiler/explain/report.js";
 import { graphAt, graphStages, groupEvents } from "../../compiler/explain/stages.js";
 import { passesText, routinesText, summary } from "../../compiler/explain/text.js";
+import { isWeightOp } from "../../compiler/ir/graph.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import type { ViTSpec } from "../../compiler/spec/types.js";
 import { toSpec } from "../../compiler/spec/written.js";
@@ -28,6 +30,9 @@ const specs: readonly ViTSpec[] = [
   ...examples,
   { ...tiny, name: "taps", depth: 6, outputs: ["embed", "blocks.*", "norm", "features"], dropout: { position: 0.1, attention: 0.1, projection: 0.1, path: 0.1 } },
   { ...tiny, name: "bare", depth: 1, tokens: { class: false }, position: { kind: "none" }, pool: "avg", finalNorm: "none", classes: 0 },
+  { ...tiny, name: "rotary", depth: 2, norm: { kind: "rms" }, tokens: { registers: 4 }, position: { kind: "none" }, rope: { kind: "axial", order: "xy", reference: 16, offset: 1 }, attention: { qkvBias: "qv", qkNorm: true, gate: true }, mlp: { gate: "split", norm: true }, pool: "map" },
+  { ...tiny, name: "side-by-side", depth: 2, block: "parallel", rope: { kind: "mixed" }, preNorm: true, pool: "none", outputNames: { tokens: "last_hidden_state" } },
+  { ...tiny, name: "behind", depth: 2, block: "post", attention: { relative: true, norm: true }, mlp: { gate: "packedLast" }, pool: "avgmax", poolPrefix: true },
   { ...tiny, name: "sines", depth: 2, position: { kind: "sincos2d" }, patchNorm: true, finalNorm: "pooled", representation: 64, batch: [1, 4] },
 ];
 const reports = specs.map((spec) => explain(spec));
@@ -81,7 +86,7 @@ test("every dispatch says what it covers, and every node is covered", () => {
     const { dispatches } = profiles[0]!;
     assert.equal(dispatches.filter(({ covers }) => covers.length === 0).map(({ label }) => label), [], name);
     const covered = new Set(dispatches.flatMap(({ covers }) => covers.map((node) => `${node.op} ${node.name}`)));
-    const built = graphAt(resolve(specs[i]), "build").nodes.filter(({ op }) => !["dropout", "dropPath", "positionTable"].includes(op));
+    const built = graphAt(resolve(specs[i]), "build").nodes.filter((node) => !isWeightOp(node) && node.op !== "dropout" && node.op !== "dropPath");
     assert.equal(built.map((node) => `${node.op} ${node.name}`).filter((node) => !covered.has(node)), [], name);
   }
 });
@@ -132,6 +137,52 @@ test("summary, passes and routines fit 80 columns", () => {
       assert.equal(long, []);
     }
   }
+});
+
+/** What a person is told of each part that a model may have, in the summary and on the page. */
+const told: readonly (readonly [changes: Partial<ViTSpec>, words: readonly string[]])[] = [
+  [{}, ["1 class", "learned positions", "class token", "1,000 classes"]],
+  [{ tokens: { registers: 4, distillation: true } }, ["1 class + 1 distillation + 4 registers + 196 patch", "mean of class and distillation head"]],
+  [{ tokens: { registers: 1 } }, ["1 register"]],
+  [{ position: { kind: "sincos2d" } }, ["2-D sine positions"]],
+  [{ position: { kind: "sincos1d" } }, ["1-D sine positions"]],
+  [{ position: { kind: "none" } }, ["no positions"]],
+  [{ rope: { kind: "axial" } }, ["learned positions", "rotary positions (axial, temperature 10,000)"]],
+  [{ rope: { kind: "axial", temperature: 100, order: "xy", reference: [7, 8], offset: 1 }, position: { kind: "none" } }, ["rotary positions (axial, temperature 100, columns first, as on a grid of 7 x 8, counted from 1)"]],
+  [{ rope: { kind: "mixed", temperature: 10 } }, ["rotary positions (mixed, learned by each block, temperature 10)"]],
+  [{ rope: { kind: "dinov3" } }, ["rotary positions (dinov3, temperature 100)"]],
+  [{ attention: { relative: true } }, ["learned biases by distance"]],
+  [{ block: "post" }, ["norms behind attention and MLP"]],
+  [{ block: "parallel" }, ["attention and MLP side by side, of one norm"]],
+  [{ block: "parallelThings" }, ["two attentions side by side, then two MLPs"]],
+  [{ attention: { qkvBias: "qv", qkNorm: true, norm: true, gate: true, projBias: false } }, ["norms of queries and keys, a norm of its heads, a gate, keys without bias, projection without bias"]],
+  [{ attention: { qkvBias: false } }, ["no bias of qkv"]],
+  [{ mlp: { gate: "split" } }, ["silu", "gated by a layer of its own"]],
+  [{ mlp: { gate: "packed", norm: true } }, ["gated, the gate first, a norm before its second layer"]],
+  [{ mlp: { gate: "packedLast", bias: false } }, ["gated, the gate last, without bias"]],
+  [{ norm: { kind: "rms" }, patchNorm: true, preNorm: true }, ["RMS norms", "a norm of the patches", "a norm before the first block"]],
+  [{ finalNorm: "pooled", layerScale: 0.1 }, ["the last norm behind pooling", "LayerScale from 0.1"]],
+  [{ finalNorm: "none" }, ["no last norm"]],
+  [{ pool: "avg" }, ["mean of patches"]],
+  [{ pool: "max", poolPrefix: true }, ["maximum of all tokens"]],
+  [{ pool: "avgmax" }, ["mean and maximum of patches, averaged"]],
+  [{ pool: "tokenavg", headBias: false }, ["class token beside the mean of patches", "1,000 classes without bias"]],
+  [{ pool: "map", mapPool: { heads: 1, hidden: 64 } }, ["a learned query's attention to patches (1 head, MLP of 64)"]],
+  [{ pool: "none", outputNames: { tokens: "last_hidden_state" } }, ["all tokens, nothing is pooled", "197 of width 192", "tokens as last_hidden_state"]],
+];
+
+test("every part that a model may have is told in the summary and on the page", () => {
+  for (const [changes, words] of told) {
+    const spec = { ...tiny, depth: 1, ...changes };
+    const [text, page] = [summary(explain(spec)).replaceAll(/\s+/g, " "), glance(resolve(spec)).text.replaceAll("&#39;", "'").replaceAll(/<[^>]*>/g, "\n")];
+    for (const word of words) for (const shown of [text, page]) assert.ok(shown.includes(word), `${JSON.stringify(changes)}: "${word}" is not in\n${shown}`);
+  }
+});
+
+test("what a model does not have is not told of it", () => {
+  const plain = summary(explain({ ...tiny, depth: 1 }));
+  const unsaid = told.slice(1).flatMap(([, words]) => words).filter((word) => !["learned positions", "1,000 classes", "class token", "197 of width 192"].includes(word));
+  assert.equal(unsaid.filter((word) => plain.includes(word)), []);
 });
 
 test("every dispatch names its routine, and every kind of adapter takes the cheapest way that its subgroups can run", () => {

@@ -41,6 +41,9 @@ const goldens: Readonly<Record<string, ViTSpec>> = {
   plain: smallSpec({ depth: 1, dropout: { attention: 0.1, path: 0.1 } }),
   stem: { name: "stem", image: [12, 8], patch: 2, stem: [{ channels: 4, kernel: 3, stride: 2 }], dim: 8, depth: 1, heads: 2, headDim: 3, classes: 0, patchNorm: true, pool: "max", position: { kind: "sincos2d" }, mlp: { activation: "quick_gelu", bias: false }, attention: { qkvBias: false } },
   scaled: smallSpec({ name: "scaled", depth: 1, layerScale: 0.1, preprocess: { mean: [0.5, 0.25, 0.125], std: 0.5, normalize: "inside" } }),
+  rotary: smallSpec({ name: "rotary", depth: 1, norm: { kind: "rms" }, preNorm: true, tokens: { registers: 2 }, rope: { kind: "axial" }, attention: { qkvBias: "qv", qkNorm: true, gate: true, relative: false }, mlp: { gate: "packedLast", norm: true }, pool: "avgmax" }),
+  mixed: smallSpec({ name: "mixed", depth: 1, dim: 8, block: "post", tokens: { class: false }, rope: { kind: "mixed" }, attention: { relative: true, norm: true }, mlp: { gate: "split" }, pool: "map", finalNorm: "none", outputNames: { logits: "scores" } }),
+  differential: smallSpec({ name: "differential", depth: 1, block: "parallel", attention: { differential: true, qkvBias: false }, pool: "tokenavg", headBias: false, position: { resample: { grid: [3, 1], antialias: false } } }),
   distilled: smallSpec({ name: "distilled", depth: 1, tokens: { distillation: true }, mlp: { activation: "gelu_tanh" }, outputs: ["embed", "logits_cls"] }),
 };
 
@@ -92,6 +95,22 @@ test("holds parameters as they are, and position tables as the op defines them",
   assert.equal([tensors.get("pos_embed")!.shape, floats(tensors.get("pos_embed")!.raw!)], [shape, Float32Array.from(data)]);
 });
 
+test("what blocks have in common is stored once: tables of rotary positions, and where distances stand in a table of biases", async () => {
+  const spec = (depth: number) => smallSpec({ depth, rope: { kind: "dinov3" }, attention: { relative: true } });
+  const [one, three] = [await written(spec(1)), await written(spec(3))];
+  const made = (model: ReadModel) => model.initializers.map(({ name }) => name).filter((name) => !/^(blocks\.\d+\.(norm|attn\.(qkv|proj|rel)|mlp))/.test(name));
+  assert.equal(made(three), made(one));
+  assert.equal(three.initializers.filter(({ name }) => /table$|^rope/.test(name)).map(({ name, shape }) => [name, shape]), [
+    ...[0, 1, 2].map((i) => [`blocks.${i}.attn.relative_position_bias_table`, [12, 2]]),
+    ["rope", [2, 1, 4, 4]],
+  ]);
+});
+
+test("an expression that stands in two places is computed once", async () => {
+  const model = await written(smallSpec({ depth: 1, rope: { kind: "mixed" } }));
+  assert.equal(model.nodes.filter(({ op }) => op === "Cos" || op === "Sin").map(({ inputs }) => inputs[0]), Array.from({ length: 2 }, () => "rope.0/Reshape"));
+});
+
 test("a fixed batch stands in every shape, and nothing asks for one", async () => {
   const model = await written(smallSpec(), { batch: 4 });
   assert.equal([model.inputs[0]!.shape, model.outputs[0]!.shape], [[4, 3, 8, 8], [4, 5]]);
@@ -100,7 +119,7 @@ test("a fixed batch stands in every shape, and nothing asks for one", async () =
 });
 
 test("each activation is what the op says", () => {
-  const kinds: Readonly<Record<ActivationKind, readonly string[]>> = { gelu: ["Gelu"], gelu_tanh: ["Gelu"], quick_gelu: ["Mul", "Sigmoid", "Mul"], relu: ["Relu"], silu: ["Sigmoid", "Mul"], tanh: ["Tanh"] };
+  const kinds: Readonly<Record<ActivationKind, readonly string[]>> = { gelu: ["Gelu"], gelu_tanh: ["Gelu"], quick_gelu: ["Mul", "Sigmoid", "Mul"], relu: ["Relu"], sigmoid: ["Sigmoid"], silu: ["Sigmoid", "Mul"], tanh: ["Tanh"] };
   for (const [kind, expected] of Object.entries(kinds) as [ActivationKind, readonly string[]][]) {
     const builder = new GraphBuilder("one");
     builder.output("y", builder.node("activation", { kind }, [builder.input("x", [1, 2])], "act"));

@@ -1,11 +1,15 @@
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { initialize, type InitScheme } from "../../compiler/checkpoint/init.js";
+import { buildGraph } from "../../compiler/ir/build.js";
 import { RandomStream, randomState } from "../../compiler/ir/random.js";
 import { CheckpointError, writeSafetensors, writeSafetensorsFile, type NamedTensor, type TensorShape } from "../../compiler/checkpoint/safetensors.js";
+import { resolve } from "../../compiler/spec/resolve.js";
+import { randomSpec } from "../tools/random-spec.js";
 
 const dim = 96;
 
@@ -27,6 +31,22 @@ const parameters: readonly TensorShape[] = [
   ...pair("blocks.0.mlp.fc2", [dim, 40 * dim]),
   { name: "blocks.0.ls1.gamma", shape: [dim] },
   { name: "blocks.0.ls2.gamma", shape: [dim] },
+  ...["blocks.0.attn.q_norm", "blocks.3.k_norm", "blocks.0.attn.norm", "blocks.0.mlp.norm", "blocks.1.in_norm", "blocks.2.attns.1.norm", "blocks.2.attns.0.attn.sub_norm", "blocks.2.ffns.1.norm", "attn_pool.norm"].flatMap((name) => pair(name, [dim])),
+  ...pair("blocks.2.attns.1.attn.qkv", [3 * dim, dim]),
+  ...pair("blocks.1.in_proj", [9 * dim, dim]),
+  ...pair("blocks.1.mlp_out_proj", [dim, 6 * dim]),
+  ...pair("blocks.0.attn.gate", [dim, dim]),
+  ...pair("attn_pool.kv", [2 * dim, dim]),
+  ...pair("attn_pool.mlp.fc1", [4 * dim, dim]),
+  ...pair("attn_pool.mlp.fc2", [dim, 4 * dim]),
+  { name: "attn_pool.latent", shape: [1, 1, 64 * dim] },
+  { name: "blocks.1.mlp_bias", shape: [6 * dim] },
+  { name: "blocks.0.attn.q_bias", shape: [dim] },
+  { name: "blocks.2.attns.0.attn.v_bias", shape: [dim] },
+  { name: "blocks.0.attn.relative_position_bias_table", shape: [732, 12] },
+  { name: "blocks.1.lambda_q1", shape: [64 * dim] },
+  { name: "blocks.0.attn.lambda_k2", shape: [64 * dim] },
+  { name: "blocks.2.ffns.1.ls.gamma", shape: [dim] },
   ...pair("pre_logits.fc", [128, dim]),
   ...pair("head", [100, dim]),
   ...pair("head_dist", [100, dim]),
@@ -99,9 +119,15 @@ const always: Readonly<Record<string, Expected>> = {
   "pos_embed": trunc, "dist_token": trunc, "reg_token": tiny,
   "patch_embed.backbone.1.weight": one, "patch_embed.backbone.1.bias": zero,
   "patch_embed.backbone.1.running_mean": zero, "patch_embed.backbone.1.running_var": one,
-  "blocks.0.ls1.gamma": { constant: 1e-5 }, "blocks.0.ls2.gamma": { constant: 1e-5 },
+  "blocks.0.ls1.gamma": { constant: 1e-5 }, "blocks.0.ls2.gamma": { constant: 1e-5 }, "blocks.2.ffns.1.ls.gamma": { constant: 1e-5 },
+  "attn_pool.latent": { normal: 0.87962566103423978 / Math.sqrt(64 * dim), cut: 2 / Math.sqrt(64 * dim) },
+  "blocks.1.mlp_bias": zero, "blocks.0.attn.q_bias": zero, "blocks.2.attns.0.attn.v_bias": zero, "blocks.0.attn.relative_position_bias_table": zero,
+  "blocks.1.lambda_q1": { normal: 0.1 }, "blocks.0.attn.lambda_k2": { normal: 0.1 },
   ...Object.fromEntries(
-    ["patch_embed.norm", "norm_pre", "norm", "fc_norm", "blocks.0.norm1", "blocks.11.norm2"].flatMap((name) => [[`${name}.weight`, one], [`${name}.bias`, zero]]),
+    [
+      "patch_embed.norm", "norm_pre", "norm", "fc_norm", "blocks.0.norm1", "blocks.11.norm2", "blocks.0.attn.q_norm", "blocks.3.k_norm", "blocks.0.attn.norm", "blocks.0.mlp.norm", "blocks.1.in_norm",
+      "blocks.2.attns.1.norm", "blocks.2.attns.0.attn.sub_norm", "blocks.2.ffns.1.norm", "attn_pool.norm",
+    ].flatMap((name) => [[`${name}.weight`, one], [`${name}.bias`, zero]]),
   ),
 };
 
@@ -111,7 +137,8 @@ const torchConvolutions: Readonly<Record<string, Expected>> = {
 };
 
 const truncatedLinears: Readonly<Record<string, Expected>> = Object.fromEntries(
-  ["blocks.0.attn.qkv", "blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "pre_logits.fc", "head", "head_dist"]
+  ["blocks.0.attn.qkv", "blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "pre_logits.fc", "head", "head_dist",
+    "blocks.2.attns.1.attn.qkv", "blocks.1.in_proj", "blocks.1.mlp_out_proj", "blocks.0.attn.gate", "attn_pool.kv", "attn_pool.mlp.fc1", "attn_pool.mlp.fc2"]
     .flatMap((name): [string, Expected][] => [[`${name}.weight`, trunc], [`${name}.bias`, zero]]),
 );
 
@@ -127,6 +154,13 @@ const expectations: Readonly<Record<InitScheme, Readonly<Record<string, Expected
     "blocks.0.attn.proj.weight": xavier(2 * dim), "blocks.0.attn.proj.bias": zero,
     "blocks.0.mlp.fc1.weight": xavier(41 * dim), "blocks.0.mlp.fc1.bias": tiny,
     "blocks.0.mlp.fc2.weight": xavier(41 * dim), "blocks.0.mlp.fc2.bias": tiny,
+    "blocks.2.attns.1.attn.qkv.weight": xavier(4 * dim), "blocks.2.attns.1.attn.qkv.bias": zero,
+    "blocks.1.in_proj.weight": xavier(10 * dim), "blocks.1.in_proj.bias": zero,
+    "blocks.1.mlp_out_proj.weight": xavier(7 * dim), "blocks.1.mlp_out_proj.bias": tiny,
+    "blocks.0.attn.gate.weight": xavier(2 * dim), "blocks.0.attn.gate.bias": zero,
+    "attn_pool.kv.weight": xavier(3 * dim), "attn_pool.kv.bias": zero,
+    "attn_pool.mlp.fc1.weight": xavier(5 * dim), "attn_pool.mlp.fc1.bias": tiny,
+    "attn_pool.mlp.fc2.weight": xavier(5 * dim), "attn_pool.mlp.fc2.bias": tiny,
     "pre_logits.fc.weight": lecun(dim), "pre_logits.fc.bias": zero,
     "head.weight": zero, "head.bias": zero, "head_dist.weight": zero, "head_dist.bias": zero,
   },
@@ -181,9 +215,54 @@ schemes("starts LayerScale from the value that the spec gives, whatever the sche
   }
 });
 
+schemes("knows every parameter of 200 random models", () => {
+  for (const spec of fc.sample(randomSpec, { numRuns: 200, seed: 1 })) {
+    const shapes = buildGraph(resolve(spec), { batch: 1 }).parameters.map(({ name, value }) => ({ name, shape: value.shape }));
+    for (const scheme of ["notes", "timm", "jax"] as const) {
+      const values = initialize(shapes, { seed: 1, scheme });
+      for (const { name, shape } of shapes) assert.is(values(name).length, elements(shape), name);
+    }
+  }
+});
+
+schemes("opens the gates of an MLP, whose layer is the second half of one or one of its own", () => {
+  const gated = [
+    ...pair("blocks.0.mlp.fc1", [80 * dim, dim]), ...pair("blocks.0.mlp.fc2", [dim, 40 * dim]),
+    ...pair("blocks.1.ffns.0.mlp.fc1_g", [40 * dim, dim]), ...pair("blocks.1.ffns.0.mlp.fc1_x", [40 * dim, dim]), ...pair("blocks.1.ffns.0.mlp.fc2", [dim, 40 * dim]),
+  ];
+  const plain = { notes: [trunc, zero], timm: [trunc, zero], jax: [xavier(81 * dim), tiny] } as const;
+  for (const scheme of ["notes", "timm", "jax"] as const) {
+    const values = initialize(gated, { seed: 5, scheme });
+    const half = (name: string, part: 0 | 1) => values(name).slice((part * values(name).length) / 2, ((part + 1) * values(name).length) / 2);
+    assertDistributed(half("blocks.0.mlp.fc1.weight", 0), plain[scheme][0], scheme);
+    assertDistributed(half("blocks.0.mlp.fc1.bias", 0), plain[scheme][1], scheme);
+    assertDistributed(values("blocks.1.ffns.0.mlp.fc1_x.weight"), scheme === "jax" ? xavier(41 * dim) : trunc, scheme);
+    assertDistributed(values("blocks.1.ffns.0.mlp.fc1_x.bias"), plain[scheme][1], scheme);
+    for (const weight of [half("blocks.0.mlp.fc1.weight", 1), values("blocks.1.ffns.0.mlp.fc1_g.weight")]) assertDistributed(weight, tiny, scheme);
+    for (const bias of [half("blocks.0.mlp.fc1.bias", 1), values("blocks.1.ffns.0.mlp.fc1_g.bias")]) assertDistributed(bias, one, scheme);
+  }
+});
+
+schemes("starts learned rotary positions from timm's wavelengths, turned by an angle of each block and head", () => {
+  const [depth, heads, quarter] = [3, 2, 4];
+  for (const [temperature, base] of [[100, 100], [undefined, 10]] as const) {
+    const values = initialize([{ name: "rope.freqs", shape: [2, depth, heads, 2 * quarter] }], { seed: 1, scheme: "timm", temperature })("rope.freqs");
+    const at = (axis: number, turn: number, i: number): number => values[(axis * depth * heads + turn) * 2 * quarter + i]!;
+    const angles = Array.from({ length: depth * heads }, (_, turn) => Math.atan2(at(1, turn, 0), at(0, turn, 0)));
+    assert.is(new Set(angles).size, depth * heads);
+    for (const [turn, angle] of angles.entries()) {
+      for (let i = 0; i < 2 * quarter; i++) {
+        // init_random_2d_freqs: mag = 1 / temperature ** (arange(0, head_dim, 4) / head_dim), then cos and sin of the angle, and of it plus pi / 2.
+        const [length, turned] = [base ** (-(4 * (i % quarter)) / (4 * quarter)), i < quarter ? angle : angle + Math.PI / 2];
+        assert.ok(Math.abs(at(0, turn, i) - length * Math.cos(turned)) < 1e-6 && Math.abs(at(1, turn, i) - length * Math.sin(turned)) < 1e-6, `turn ${turn}, ${i}`);
+      }
+    }
+  }
+});
+
 schemes("names every tensor that it cannot fill", () => {
   const odd: TensorShape[] = [
-    { name: "blocks.0.attn.q_norm.weight", shape: [8] },
+    { name: "blocks.0.attn.qk_norm.weight", shape: [8] },
     { name: "blocks.0.attn.qkv.weight", shape: [8] },
     { name: "patch_embed.backbone.1.bias", shape: [8] },
     { name: "head.weight", shape: [10, NaN] },
@@ -197,7 +276,7 @@ schemes("names every tensor that it cannot fill", () => {
     assert.instance(error, CheckpointError);
     const lines = (error as Error).message.split("\n");
     assert.is(lines.length, 1 + 7, lines.join("\n"));
-    assert.match(lines[1]!, /"blocks\.0\.attn\.q_norm\.weight" \[8\]: no rule knows this name/);
+    assert.match(lines[1]!, /"blocks\.0\.attn\.qk_norm\.weight" \[8\]: no rule knows this name/);
     assert.match(lines[2]!, /"blocks\.0\.attn\.qkv\.weight" \[8\]: it must have 2 axes, not 1/);
     assert.match(lines[3]!, /its weight "patch_embed\.backbone\.1\.weight" is missing/);
     assert.match(lines[4]!, /"head\.weight" \[10, NaN\]: sizes must be whole/);

@@ -28,12 +28,12 @@ test("a graph prints as text, one node a line, whatever the numbers of its value
 %4 = layerNorm(%3, $blocks.0.norm1.weight, $blocks.0.norm1.bias) {eps: 0.000001} : [2, 4, 8]  // blocks.0.norm1
 %5 = linear(%4, $blocks.0.attn.qkv.weight, $blocks.0.attn.qkv.bias) : [2, 4, 24]  // blocks.0.attn.qkv
 %6 = splitHeads(%5) {heads: 2, part: 0} : [2, 2, 4, 4]  // blocks.0.attn.q
-%7 = scale(%6) {factor: 0.5} : [2, 2, 4, 4]  // blocks.0.attn.scale
-%8 = splitHeads(%5) {heads: 2, part: 1} : [2, 2, 4, 4]  // blocks.0.attn.k
-%9 = matmul(%7, %8) {transposeB: true} : [2, 2, 4, 4]  // blocks.0.attn.scores
-%10 = softmax(%9) : [2, 2, 4, 4]  // blocks.0.attn.softmax
-%11 = splitHeads(%5) {heads: 2, part: 2} : [2, 2, 4, 4]  // blocks.0.attn.v
-%12 = matmul(%10, %11) {transposeB: false} : [2, 2, 4, 4]  // blocks.0.attn.mix
+%7 = splitHeads(%5) {heads: 2, part: 1} : [2, 2, 4, 4]  // blocks.0.attn.k
+%8 = splitHeads(%5) {heads: 2, part: 2} : [2, 2, 4, 4]  // blocks.0.attn.v
+%9 = scale(%6) {factor: 0.5} : [2, 2, 4, 4]  // blocks.0.attn.scale
+%10 = matmul(%9, %7) {transposeB: true} : [2, 2, 4, 4]  // blocks.0.attn.scores
+%11 = softmax(%10) : [2, 2, 4, 4]  // blocks.0.attn.softmax
+%12 = matmul(%11, %8) {transposeB: false} : [2, 2, 4, 4]  // blocks.0.attn.mix
 %13 = mergeHeads(%12) : [2, 4, 8]  // blocks.0.attn.merge
 %14 = linear(%13, $blocks.0.attn.proj.weight, $blocks.0.attn.proj.bias) : [2, 4, 8]  // blocks.0.attn.proj
 %15 = add(%3, %14) : [2, 4, 8]  // blocks.0.add1
@@ -119,7 +119,7 @@ test("every op refuses inputs that do not fit it", () => {
     () => infer("attention", { heads: 2, scale: 1 }, [1, 4, 9]),
     () => infer("embed", { prefix: 1, position: "all" }, [1, 4, 3], [1, 1, 3], [1, 4, 3]),
     () => infer("embed", { prefix: 1, position: "none" }, [1, 4, 3], [1, 1, 4]),
-    () => infer("tokenNorm", { index: 4, eps: 1 }, [1, 4, 3], [3], [3]),
+    () => infer("tokenNorm", { kind: "layer", index: 4, eps: 1 }, [1, 4, 3], [3], [3]),
     () => infer("poolTokens", { kind: "avg", start: 4 }, [1, 4, 3]),
     () => infer("addScale", { factor: 1 }, [1, 4], [1, 3]),
     () => infer("normalizeChannels", { mean: [1], std: [1, 1, 1] }, [1, 3, 4, 4]),
@@ -162,7 +162,7 @@ test("what a node must move is what it reads of each input, and what it writes",
   assert.equal(cost("gemm", { ...product, bias: true, residual: true }, [2, 4], [3, 4], [3], [2, 3]), [[8, 12, 3, 6], 4 * 35]);
   assert.equal(cost("token", { index: 1 }, [2, 5, 3]), [[6], 48]);
   assert.equal(cost("sliceTokens", { start: 1, end: 3 }, [2, 5, 3]), [[12], 96]);
-  assert.equal(cost("tokenNorm", { index: 0, eps: 1 }, [2, 5, 3], [3], [3]), [[6, 3, 3], 72]);
+  assert.equal(cost("tokenNorm", { kind: "layer", index: 0, eps: 1 }, [2, 5, 3], [3], [3]), [[6, 3, 3], 72]);
   assert.equal(cost("poolTokens", { kind: "avg", start: 1 }, [2, 5, 3]), [[24], 120]);
   assert.equal(cost("attention", { heads: 1, scale: 1 }, [2, 3], [2, 5, 6]), [[6, 60], 4 * 72]);
 });

@@ -95,6 +95,11 @@ test("layerNorm has a biased variance and eps inside the root", () => {
   close(evaluate("layerNorm", { eps: 2.75 }, [tensor([2, 4], [1, 2, 3, 4, 6, 4, 6, 4]), tensor([4], [1, 2, 3, 4]), tensor([4], [0.5, 0, 0, 1])]), [2, 4], [-0.25, -0.5, 0.75, 4, 0.5 + 1 / Math.sqrt(3.75), -2 / Math.sqrt(3.75), 3 / Math.sqrt(3.75), 1 - 4 / Math.sqrt(3.75)]);
 });
 
+test("rmsNorm divides by the root of the mean square, with eps inside", () => {
+  close(evaluate("rmsNorm", { eps: 0 }, [tensor([1, 4], [1, 2, 3, 4]), tensor([4], [1, 1, 1, 2])]), [1, 4], [1, 2, 3, 8].map((v) => v / Math.sqrt(7.5)));
+  close(evaluate("rmsNorm", { eps: 1.5 }, [tensor([2, 2], [3, 4, 1, -2]), tensor([2], [1, 10])]), [2, 2], [3 / Math.sqrt(14), 40 / Math.sqrt(14), 0.5, -10]);
+});
+
 test("unitVariance divides by the root of the biased variance, and keeps the mean", () => {
   close(evaluate("unitVariance", { eps: 0 }, [tensor([1, 4], [1, 2, 3, 4])]), [1, 4], [1, 2, 3, 4].map((v) => v / Math.sqrt(1.25)));
   close(evaluate("unitVariance", { eps: 3 }, [tensor([2, 2], [5, 7, -1, -1])]), [2, 2], [2.5, 3.5, -1 / Math.sqrt(3), -1 / Math.sqrt(3)]);
@@ -116,6 +121,7 @@ test("activations have their known values", () => {
     gelu_tanh: [[0, 0], [1, 0.8411919906082768], [-1, -0.15880800939172324], [1000, 1000], [-1000, 0]],
     quick_gelu: [[0, 0], [1, 0.8457957659328212], [-1000, 0], [1000, 1000]],
     relu: [[-2, 0], [0, 0], [3, 3]],
+    sigmoid: [[0, 0.5], [1, 0.7310585786300049], [-2, 0.11920292202211755], [-1000, 0], [1000, 1]],
     silu: [[0, 0], [1, 0.7310585786300049], [-2, -0.2384058440442351], [-1000, 0]],
     tanh: [[0, 0], [0.5, 0.462117157260010], [-50, -1]],
   };
@@ -156,6 +162,13 @@ test("add repeats what has size 1, scale multiplies, expand repeats", () => {
   close(evaluate("add", {}, [x, tensor([2, 1, 1], [10, 20])]), x.shape, [11, 12, 13, 14, 25, 26, 27, 28]);
   close(evaluate("scale", { factor: -0.5 }, [x]), x.shape, [-0.5, -1, -1.5, -2, -2.5, -3, -3.5, -4]);
   close(evaluate("expand", { batch: 3 }, [tensor([1, 2], [1, 2])]), [3, 2], [1, 2, 1, 2, 1, 2]);
+});
+
+test("multiply takes element by element, and sliceLast a part of the last axis", () => {
+  close(evaluate("multiply", {}, [tensor([1, 2, 2], [1, 2, 3, 4]), tensor([1, 2, 2], [10, -1, 0, 0.5])]), [1, 2, 2], [10, -2, 0, 2]);
+  const x = tensor([2, 1, 3], [1, 2, 3, 4, 5, 6]);
+  close(evaluate("sliceLast", { start: 1, end: 3 }, [x]), [2, 1, 2], [2, 3, 5, 6]);
+  close(evaluate("sliceLast", { start: 0, end: 1 }, [x]), [2, 1, 1], [1, 4]);
 });
 
 test("tokens are joined, cut and picked", () => {
@@ -216,6 +229,15 @@ test("rows of weights are scaled, cut and multiplied by their channels' factors"
   close(evaluate("scaleRows", { start: 0, end: 2, factor: -1 }, [tensor([3], [1, 2, 3])]), [3], [-1, -2, 3]);
   close(evaluate("scaleChannels", {}, [tensor([2, 1, 1, 2], [1, 2, 3, 4]), tensor([2], [10, 100])]), [2, 1, 1, 2], [10, 20, 300, 400]);
   close(evaluate("sliceRows", { start: 1, end: 3 }, [w]), [2, 2], [3, 4, 5, 6]);
+  close(evaluate("sliceColumns", { start: 1, end: 2 }, [w]), [3, 1], [2, 4, 6]);
+  close(evaluate("concatRows", {}, [w, tensor([1, 2], [7, 8])]), [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]);
+  close(evaluate("concatRows", {}, [tensor([1], [1]), tensor([2], [2, 3])]), [3], [1, 2, 3]);
+});
+
+test("a linear layer of a parameter is a linear layer", () => {
+  const [x, w] = [tensor([1, 2, 3], [1, 2, 3, 4, 5, 6]), tensor([2, 3], [1, 0, -1, 2, 1, 0])];
+  close(evaluate("weightLinear", {}, [x, w]), [1, 2, 2], [-2, 4, -2, 13]);
+  close(evaluate("weightLinear", {}, [x, w, tensor([2], [10, 100])]), [1, 2, 2], [8, 104, 8, 113]);
 });
 
 test("a table of tokens has prefix tokens with their positions, then positions with the bias", () => {
@@ -226,6 +248,10 @@ test("a table of tokens has prefix tokens with their positions, then positions w
   close(made({ prefix: 2, positions: "none", bias: true }, token, tensor([1, 1, 1], [200]), bias), [1, 4, 1], [100, 200, 1000, 1000]);
   close(made({ prefix: 1, positions: "none", bias: false }, token), [1, 3, 1], [100, 0, 0]);
   close(made({ prefix: 0, positions: "all", bias: false }, tensor([1, 2, 1], [1, 2])), [1, 2, 1], [1, 2]);
+  // Registers are several tokens in one tensor.
+  const registers = tensor([1, 2, 1], [200, 300]);
+  close(made({ prefix: 3, positions: "all", bias: true }, token, registers, tensor([1, 5, 1], [1, 2, 3, 4, 5]), bias), [1, 5, 1], [101, 202, 303, 1004, 1005]);
+  close(made({ prefix: 2, positions: "patches", bias: false }, registers, tensor([1, 2, 1], [1, 2])), [1, 4, 1], [200, 300, 1, 2]);
 });
 
 test("position tables are MAE's and the Transformer's", () => {
@@ -302,16 +328,24 @@ test("embed puts tokens in front and adds positions to all or to the patches", (
   close(evaluate("embed", { prefix: 1, position: "all" }, [patches, token, tensor([1, 3, 1], [10, 20, 30])]), [2, 3, 1], [19, 21, 32, 19, 23, 34]);
   close(evaluate("embed", { prefix: 1, position: "patches" }, [patches, token, tensor([1, 2, 1], [10, 20])]), [2, 3, 1], [9, 11, 22, 9, 13, 24]);
   close(evaluate("embed", { prefix: 0, position: "all" }, [patches, tensor([1, 2, 1], [10, 20])]), [2, 2, 1], [11, 22, 13, 24]);
+  const registers = tensor([1, 2, 1], [7, 8]);
+  close(evaluate("embed", { prefix: 3, position: "none" }, [patches, token, registers]), [2, 5, 1], [9, 7, 8, 1, 2, 9, 7, 8, 3, 4]);
+  close(evaluate("embed", { prefix: 2, position: "all" }, [patches, registers, tensor([1, 4, 1], [10, 20, 30, 40])]), [2, 4, 1], [17, 28, 31, 42, 17, 28, 33, 44]);
 });
 
 test("the small fused ops are what they stand for", () => {
   const x = randomTensor([2, 3, 4], "x");
   const [scale, bias] = [randomTensor([4], "scale"), randomTensor([4], "bias")];
   const norm = evaluate("layerNorm", { eps: 0.1 }, [x, scale, bias]).data;
-  close(evaluate("tokenNorm", { index: 1, eps: 0.1 }, [x, scale, bias]), [2, 4], [...norm.slice(4, 8), ...norm.slice(16, 20)]);
+  close(evaluate("tokenNorm", { kind: "layer", index: 1, eps: 0.1 }, [x, scale, bias]), [2, 4], [...norm.slice(4, 8), ...norm.slice(16, 20)]);
+  const rms = evaluate("rmsNorm", { eps: 0.1 }, [x, scale]).data;
+  close(evaluate("tokenNorm", { kind: "rms", index: 2, eps: 0.1 }, [x, scale]), [2, 4], [...rms.slice(8, 12), ...rms.slice(20, 24)]);
   const pooled = (f: (a: number, b: number) => number) => [0, 1].flatMap((b) => [0, 1, 2, 3].map((c) => f(x.data[b * 12 + 4 + c]!, x.data[b * 12 + 8 + c]!)));
   close(evaluate("poolTokens", { kind: "avg", start: 1 }, [x]), [2, 4], pooled((a, b) => (a + b) / 2));
   close(evaluate("poolTokens", { kind: "max", start: 1 }, [x]), [2, 4], pooled(Math.max));
+  close(evaluate("poolTokens", { kind: "avgmax", start: 1 }, [x]), [2, 4], pooled((a, b) => ((a + b) / 2 + Math.max(a, b)) / 2));
+  const means = pooled((a, b) => (a + b) / 2);
+  close(evaluate("poolTokens", { kind: "tokenavg", start: 1 }, [x]), [2, 8], [...x.data.slice(0, 4), ...means.slice(0, 4), ...x.data.slice(12, 16), ...means.slice(4)]);
   close(evaluate("addScale", { factor: 0.5 }, [tensor([2], [1, 2]), tensor([2], [5, 20])]), [2], [3, 11]);
 });
 

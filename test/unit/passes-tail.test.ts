@@ -68,7 +68,7 @@ test("fuse-token-norm picks the token while it is normalised", () => {
      %1 = layerNorm(%0, $norm.weight, $norm.bias) {eps: 0.000001} : [2, 3]  // norm
      output token0 = %1 : [2, 3]`,
     `input %x : [2, 4, 3]
-     %0 = tokenNorm(%x, $norm.weight, $norm.bias) {index: 2, eps: 0.000001} : [2, 3]  // norm
+     %0 = tokenNorm(%x, $norm.weight, $norm.bias) {kind: layer, index: 2, eps: 0.000001} : [2, 3]  // norm
      output token0 = %0 : [2, 3]`,
   );
   expectDeclined(fuseTokenNorm, graph((b) => {

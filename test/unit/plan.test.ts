@@ -232,7 +232,7 @@ function overlaps(plan: Plan, profile: Profile, lowered: Graph): string[] {
   for (const a of written.values()) {
     for (const b of written.values()) {
       if (a.from >= b.from || b.from > a.to || disjoint(a.view, b.view)) continue;
-      const inPlace = b.from === a.to && same(a.view, b.view) && isResidual(nodes[b.from]!);
+      const inPlace = b.from === a.to && same(a.view, b.view) && isInPlace(nodes[b.from]!);
       if (!inPlace) found.push(`${profile.dispatches[a.from]!.label} is overwritten by ${profile.dispatches[b.from]!.label} while it lives`);
     }
     for (const { view, from } of scratch) if (a.from <= from && from <= a.to && !disjoint(a.view, view)) found.push(`${profile.dispatches[a.from]!.label} is overwritten by scratch memory of ${profile.dispatches[from]!.label} while it lives`);
@@ -241,7 +241,8 @@ function overlaps(plan: Plan, profile: Profile, lowered: Graph): string[] {
 }
 
 const same = (a: View, b: View): boolean => a.every((part, i) => part === b[i]);
-const isResidual = (node: Node): boolean => node.op === "gemm" && node.attrs.residual;
+/** Heads are made ready where their projection lies. */
+const isInPlace = (node: Node): boolean => (node.op === "gemm" && node.attrs.residual) || node.op === "prepareHeads";
 
 test("no two values that live at once share bytes", () => {
   for (const [name, { plan, lowered }] of examples) assert.equal(overlaps(plan, plan.programs.infer[0]!, lowered), [], name);
@@ -301,7 +302,7 @@ test("the fingerprint changes with whatever changes the package", () => {
     { mlp: { hidden: 31 } }, { mlp: { activation: "relu" } }, { mlp: { activation: "silu" } }, { mlp: { bias: false } }, { attention: { qkvBias: false } }, { attention: { scale: 0.25 } }, { attention: { projBias: false } },
     { tokens: { class: false }, pool: "avg" }, { pool: "avg" }, { pool: "max" }, { tokens: { distillation: true } }, { position: { kind: "sincos2d" } }, { position: { kind: "sincos2d", temperature: 100 } }, { position: { kind: "sincos1d" } },
     { position: { kind: "none" } }, { position: { prefix: false } }, { norm: { eps: 1e-5 } }, { finalNorm: "pooled" }, { finalNorm: "none" }, { representation: 8 }, { classes: 6 }, { classes: 0 },
-    { outputs: ["embed"] }, { outputs: ["norm"] }, { preprocess: { crop: "squash" } }, { preprocess: { cropPct: 1 } }, { preprocess: { interpolation: "bilinear" } }, { preprocess: { mean: 0.4 } }, { preprocess: { std: 0.4 } },
+    { outputs: ["embed"] }, { outputs: ["norm"] }, { preprocess: { crop: "squash" } }, { preprocess: { cropPct: 0.5 } }, { preprocess: { interpolation: "bilinear" } }, { preprocess: { mean: 0.4 } }, { preprocess: { std: 0.4 } }, { preprocess: { resize: 41 } }, { preprocess: { cropOffset: "floor" } }, { preprocess: { rescale: "before" } }, { preprocess: { rescaleFactor: 1 } },
     { batch: 2 }, { batch: [1, 2] }, { dtype: "f16" }, { layerScale: 1 }, { preprocess: { normalize: "inside" } },
   ];
   const fingerprints = changes.map((change) => planOf(smallSpec(change)).plan.fingerprint);

@@ -17,8 +17,11 @@ const test = suite("precision");
 const plans = (dtype: DType): ReadonlyMap<string, CompiledPlan> => new Map([...exampleSpecs].map(([name, spec]) => [name, makePlan(resolve(spec), { dtype })]));
 const [single, half] = [plans("f32"), plans("f16")];
 
+/** Between products: what they do to a number happens in f32, and then it is an operand. */
+const between = ["attention", "differentialAttention", "prepareHeads", "gated"];
+
 /** Whether a node reads rows as one side of a product whose sums are f32. Rows that it normalises are no such thing, and windows are read as f32. */
-const isOperand = (node: Node, input: number): boolean => node.op === "attention" || (node.op === "gemm" && input === 0 && node.attrs.source.kind === "rows" && !node.attrs.norm);
+const isOperand = (node: Node, input: number): boolean => between.includes(node.op) || (node.op === "gemm" && input === 0 && node.attrs.source.kind === "rows" && !node.attrs.norm);
 
 /** Values stored as f16 that should not be, by the rule alone, and those stored as f32 for no reason. */
 function misplaced({ inputs, outputs, nodes }: Graph, storage: Storage): string[] {
@@ -28,7 +31,7 @@ function misplaced({ inputs, outputs, nodes }: Graph, storage: Storage): string[
   for (const node of nodes.filter((one) => !isWeightOp(one))) {
     const { output, name, op } = node;
     const reads = nodes.flatMap((reader) => reader.inputs.flatMap((input, i) => (input === output ? [isOperand(reader, i)] : [])));
-    const carriedOn = op !== "attention" && (op !== "gemm" || node.attrs.residual || node.attrs.table === true);
+    const carriedOn = !between.includes(op) && (op !== "gemm" || node.attrs.residual || node.attrs.table === true);
     if (storage(output) === "f16" && (carriedOn || reads.includes(false))) found.push(`${name} is carried on in f16`);
     if (storage(output) === "f32" && !carriedOn && !ends.has(output) && !reads.includes(false)) found.push(`${name} is only an operand and f32`);
   }

@@ -1,47 +1,17 @@
 import fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { buildGraph } from "../../compiler/ir/build.js";
-import { isWeightOp, type Graph } from "../../compiler/ir/graph.js";
-import { interpret } from "../../compiler/ir/interpret.js";
-import { RandomStream, randomState } from "../../compiler/ir/random.js";
-import { runPasses } from "../../compiler/passes/index.js";
-import { indexGraph } from "../../compiler/plan/graph-index.js";
-import { plainLayout, WeightStore } from "../../compiler/plan/pack.js";
-import { resolve } from "../../compiler/spec/resolve.js";
 import { VitcError } from "../../runtime/errors.js";
-import type { PackedTensor, WeightStep } from "../../runtime/plan.js";
+import type { WeightStep } from "../../runtime/plan.js";
 import { sincos1d, sincos2d } from "../../runtime/position.js";
-import { packTensor } from "../../runtime/recipe.js";
 import { transpose } from "../../runtime/transpose.js";
-import { smallSpec } from "../tools/specs.js";
-import { evaluate, randomTensor, randomValues, singleNode, tensor } from "../tools/tensors.js";
 import { count, refusal, rejection } from "./weight-files.js";
+import { pack, product, type Source } from "./weight-recipes.js";
 
 const test = suite("recipe");
 
-type Floats = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
-
-interface Tensor {
-  readonly shape: readonly number[];
-  readonly values: readonly number[];
-}
-
-/** Runs steps on sources that are called s0, s1, ... */
-async function pack(sources: readonly Tensor[], steps: readonly WeightStep[], shape: readonly number[], kind: (values: readonly number[]) => Floats = (values) => Float32Array.from(values)): Promise<Float32Array<ArrayBuffer>> {
-  const tensor: PackedTensor = {
-    name: "blocks.0.weight", buffer: 0, offset: 0, dtype: "f32", shape, steps,
-    sources: sources.map((source, i) => ({ names: [`s${i}`], shape: source.shape })),
-  }; // prettier-ignore
-  const packed = await packTensor(tensor, async ({ names }) => kind(sources[Number(names[0]!.slice(1))]!.values));
-  if (packed instanceof Uint16Array) throw new Error("f32 was asked for");
-  return packed;
-}
-
-const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 /** 0, 1, 2, ... in a shape: every element tells where it came from. */
-const numbered = (shape: readonly number[], from = 0): Tensor => ({ shape, values: count(product(shape), from) });
+const numbered = (shape: readonly number[], from = 0): Source => ({ shape, values: count(product(shape), from) });
 
 /** The oracle of every step that moves data: builds the result from a function of its index. */
 function build(shape: readonly number[], element: (index: readonly number[]) => number): number[] {
@@ -55,7 +25,7 @@ function build(shape: readonly number[], element: (index: readonly number[]) => 
   });
 }
 
-const get = ({ shape, values }: Tensor, index: readonly number[]): number => values[index.reduce((position, i, axis) => position * shape[axis]! + i, 0)]!;
+const get = ({ shape, values }: Source, index: readonly number[]): number => values[index.reduce((position, i, axis) => position * shape[axis]! + i, 0)]!;
 
 const shapes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 5 });
 
@@ -181,112 +151,6 @@ test("batch normalization folds into the convolution before it", async () => {
   }
 });
 
-/** Ops on weights with random shapes: attributes, the shapes of their inputs, and the step that should be the same. */
-const weightOps: Readonly<Record<string, (size: () => number) => { readonly node: Graph; readonly step: WeightStep }>> = {
-  foldNormScale: (size) => {
-    const [out, width, centre] = [size(), size(), size() % 2 === 0];
-    return { node: singleNode("foldNormScale", { centre }, [[out, width], [width]]), step: { op: "foldNormScale", of: [0, 1], centre } };
-  },
-  foldNormShift: (size) => {
-    const [out, width, bias] = [size(), size(), size() % 2 === 0];
-    return { node: singleNode("foldNormShift", {}, [[out, width], [width], ...(bias ? [[out]] : [])]), step: { op: "foldNormShift", of: bias ? [0, 1, 2] : [0, 1] } };
-  },
-  foldPixelScale: (size) => {
-    const std = Array.from({ length: size() }, (_, i) => 0.3 + i / 7);
-    return { node: singleNode("foldPixelScale", { std }, [[size(), std.length, size(), size()]]), step: { op: "foldPixelScale", of: 0, std } };
-  },
-  foldPixelShift: (size) => {
-    const std = Array.from({ length: size() }, (_, i) => 0.3 + i / 7);
-    const mean = std.map((_, i) => 0.4 - i / 9);
-    const [out, bias] = [size(), size() % 2 === 0];
-    return { node: singleNode("foldPixelShift", { mean, std }, [[out, std.length, size(), size()], ...(bias ? [[out]] : [])]), step: { op: "foldPixelShift", of: bias ? [0, 1] : [0], mean, std } };
-  },
-  scaleRows: (size) => {
-    const [start, length, rest] = [size() - 1, size(), size()];
-    const attrs = { start, end: start + length, factor: 1 / 3 };
-    return { node: singleNode("scaleRows", attrs, [[start + length + rest, ...(rest % 2 === 0 ? [] : [size()])]]), step: { op: "scaleRows", of: 0, ...attrs } };
-  },
-  scaleChannels: (size) => {
-    const out = size();
-    return { node: singleNode("scaleChannels", {}, [[out, ...Array.from({ length: size() % 4 }, size)], [out]]), step: { op: "scaleChannels", of: [0, 1] } };
-  },
-  sliceRows: (size) => {
-    const [start, length] = [size() - 1, size()];
-    const attrs = { start, end: start + length };
-    return { node: singleNode("sliceRows", attrs, [[start + length + size(), size()]]), step: { op: "slice", of: 0, axis: 0, ...attrs } };
-  },
-  tokenTable: (size) => {
-    const [prefix, patches, dim, bias] = [size() - 1, size(), size(), size() % 2 === 0];
-    const positions = (["all", "patches", "none"] as const)[size() % 3]!;
-    const table = positions === "none" && (bias || prefix > 0) ? [] : [[1, positions === "all" ? prefix + patches : patches, dim]];
-    const attrs = { prefix, patches, positions: table.length === 0 ? "none" : positions === "none" ? "patches" : positions, bias } as const;
-    const shapes = [...Array.from({ length: prefix }, () => [1, 1, dim]), ...table, ...(bias ? [[dim]] : [])];
-    return { node: singleNode("tokenTable", attrs, shapes), step: { op: "tokenTable", of: shapes.map((_, i) => i), ...attrs } };
-  },
-};
-
-function nothing(name: string): never {
-  throw new Error(`there is no parameter ${name}`);
-}
-
-for (const [op, draw] of Object.entries(weightOps)) {
-  test(`the step of ${op} computes in f64 what the op says`, async () => {
-    const random = new RandomStream(randomState(11, op));
-    for (let run = 0; run < 50; run++) {
-      const { node, step } = draw(() => 1 + (random.uint32() % 6));
-      const sources = node.inputs.map(({ value: { shape } }) => ({ shape, values: Array.from({ length: product(shape) }, () => Math.fround(random.normal())) }));
-      const inputs = Object.fromEntries(node.inputs.map(({ name, value: { shape } }, i) => [name, { shape, data: Float64Array.from(sources[i]!.values) }]));
-      const { shape, data } = interpret(node, { inputs, parameters: nothing }).get("y")!;
-      assert.equal(await pack(sources, [step], shape), new Float32Array(data));
-      // What f32 leaves of the result: together they show 48 of its bits.
-      const rounded = { shape: [data.length], values: [...new Float32Array(data)] };
-      const vector: WeightStep = { op: "reshape", of: sources.length + 1, shape: [data.length, 1, 1, 1] };
-      const rest: WeightStep = { op: "foldPixelShift", of: [sources.length + 2, sources.length], mean: [1], std: [1] };
-      const left = await pack([...sources, rounded], [step, vector, rest], [data.length]);
-      assert.equal(left, Float32Array.from(data, (value) => Math.fround(value) - value));
-    }
-  });
-}
-
-test("the recipes of lowered models make what their graphs say", async () => {
-  const seen = new Set<string>();
-  const specs = [
-    smallSpec({ layerScale: 0.1, preprocess: { normalize: "inside" }, position: { prefix: false } }),
-    smallSpec({ tokens: { distillation: true }, patchBias: false, attention: { qkvBias: false } }),
-    smallSpec({ stem: [{ channels: 4, kernel: 3 }], position: { kind: "sincos2d" }, pool: "avg", batch: 2 }),
-    smallSpec({ stem: [{ channels: 4, kernel: 1 }], preprocess: { normalize: "inside", mean: [0.5, 0.25, 0.125] }, patchNorm: true, position: { kind: "sincos1d" } }),
-  ];
-  for (const spec of specs) {
-    const { graph } = runPasses(buildGraph(resolve(spec), { batch: 1 }));
-    const index = indexGraph(graph);
-    const weights = [...new Set(graph.nodes.filter((node) => !isWeightOp(node)).flatMap(({ inputs }) => inputs))].filter((value) => index.isWeight(value));
-    const values = randomValues(graph, 5);
-    const expected = interpret({ ...graph, outputs: weights.map((value, i) => ({ name: `${i}`, value })) }, values);
-    const store = new WeightStore();
-    for (const [i, value] of weights.entries()) {
-      const recipe = store.request(index, value, plainLayout(value.shape), "f32");
-      const packed = await packTensor(recipe, async ({ names, shape }) => {
-        const { data, shape: given } = values.parameters(names[0]!);
-        assert.equal(given, shape);
-        return Float64Array.from(data);
-      });
-      // Position tables may differ in the last bit, for they are made by two programs.
-      const { data } = expected.get(`${i}`)!;
-      packed.forEach((element, at) => assert.ok(Math.abs(element - Math.fround(data[at]!)) <= 1e-15, `${recipe.name} at ${at}: ${element}, not ${data[at]}`));
-      for (const { op } of recipe.steps) seen.add(op);
-    }
-  }
-  assert.equal([...seen].sort(), ["foldBatchNormScale", "foldBatchNormShift", "foldNormScale", "foldNormShift", "foldPixelScale", "foldPixelShift", "scaleChannels", "scaleRows", "sincos1d", "sincos2d", "slice", "tokenTable"]);
-});
-
-test("steps on weights follow each other", async () => {
-  const random = (shape: readonly number[], name: string): Tensor => ({ shape, values: [...randomTensor(shape, name).data] });
-  const [weight, gamma] = [random([6, 4], "w"), random([4], "gamma")];
-  const steps: WeightStep[] = [{ op: "slice", of: 0, axis: 0, start: 2, end: 6 }, { op: "foldNormScale", of: [2, 1], centre: true }, { op: "scaleRows", of: 3, start: 0, end: 2, factor: 0.5 }];
-  const whole = evaluate("foldNormScale", { centre: true }, [tensor(weight.shape, weight.values), tensor(gamma.shape, gamma.values)]).data;
-  assert.equal(await pack([weight, gamma], steps, [4, 4]), Float32Array.from(whole.slice(8), (value, i) => (i < 8 ? value / 2 : value)));
-});
-
 test("arithmetic that leaves f32 is refused by name", async () => {
   const vectors = [{ shape: [2], values: [1, 1] }, { shape: [2], values: [1, 1] }, { shape: [2], values: [1, 1] }, { shape: [2], values: [1, -3] }];
   const fold: WeightStep = { op: "foldBatchNormShift", of: [0, 1, 2, 3], eps: 1e-5 };
@@ -296,6 +160,7 @@ test("arithmetic that leaves f32 is refused by name", async () => {
 });
 
 test("a recipe that contradicts itself is told apart from a bad file", async () => {
+  const rotary = { op: "rotaryTable", of: [], kind: "axial", grid: [2, 3], headDim: 8, temperature: 100, order: "ij", reference: [2, 3], offset: 0, block: 0 } as const;
   const cases: readonly [WeightStep, readonly number[], RegExp][] = [
     [{ op: "reshape", of: 0, shape: [5] }, [5], /"reshape" makes \[5\] of \[2, 3\]/],
     [{ op: "transpose", of: 0, axes: [0, 0] }, [2, 2], /orders the axes/],
@@ -312,6 +177,14 @@ test("a recipe that contradicts itself is told apart from a bad file", async () 
     [{ op: "scaleChannels", of: [0, 0] }, [2, 3], /a vector \[channels\]/],
     [{ op: "tokenTable", of: [0], prefix: 1, patches: 2, positions: "none", bias: false }, [1, 3, 3], /makes 1 \+ 2 tokens of \[2, 3\]/],
     [{ op: "tokenTable", of: [], prefix: 0, patches: 2, positions: "none", bias: false }, [1, 2, 3], /makes 0 \+ 2 tokens of/],
+    [{ op: "tokenTable", of: [0], prefix: 1, patches: 2, positions: "patches", bias: true }, [1, 3, 3], /makes 1 \+ 2 tokens of/],
+    [{ op: "weightLinear", of: [0, 0, 0] }, [2, 2], /needs a tensor \[\.\.\., in\], a weight \[out, in\] and at most one vector/],
+    [{ op: "queryValueBias", of: [0, 0] }, [6], /"queryValueBias" needs two vectors of one length/],
+    [{ op: "differentialFactor", of: [0, 0, 0, 0], initial: 1 }, [1], /"differentialFactor" needs four vectors of one length/],
+    [{ ...rotary, kind: "mixed", of: [0] }, [2, 1, 6, 8], /makes mixed angles for heads of 8 in block 0 of \[2, 3\]/],
+    [{ ...rotary, kind: "mixed" }, [2, 1, 6, 8], /makes mixed angles for heads of 8 in block 0 of nothing/],
+    [{ ...rotary, of: [0] }, [2, 1, 6, 8], /makes axial angles for heads of 8 in block 0 of \[2, 3\]/],
+    [{ ...rotary, headDim: 6 }, [2, 1, 6, 6], /makes axial angles for heads of 6/],
     [{ op: "scale", of: 4, factor: 1 }, [2, 3], /reads register 4 of 1/],
     [{ op: "foldBatchNormScale", of: [0, 0, 0], eps: 0 }, [2, 3], /two vectors/],
     [{ op: "scale", of: 0, factor: 1 }, [3, 2], /make \[2, 3\], it should be \[3, 2\]/],
@@ -321,6 +194,18 @@ test("a recipe that contradicts itself is told apart from a bad file", async () 
     assert.ok(error instanceof VitcError && error.code === "validation", String(error));
     assert.match(error.message, message);
   }
+});
+
+test("a table for other tokens than it is given is refused", async () => {
+  const table = (prefix: number): WeightStep => ({ op: "tokenTable", of: [0], prefix, patches: 1, positions: "none", bias: false });
+  assert.equal([...(await pack([numbered([1, 2, 3])], [table(2)], [1, 3, 3]))], [...count(6), 0, 0, 0]);
+  for (const prefix of [1, 3]) assert.match(String(await rejection(pack([numbered([1, 2, 3])], [table(prefix)], [1, prefix + 1, 3]))), new RegExp(`makes ${prefix} \\+ 1 tokens of \\[1, 2, 3\\]`));
+});
+
+test("angles of a block that the file has none for are refused", async () => {
+  const step: WeightStep = { op: "rotaryTable", of: [0], kind: "mixed", grid: [1, 2], headDim: 4, temperature: 10, order: "ij", reference: [1, 2], offset: 0, block: 1 };
+  assert.equal((await pack([numbered([2, 2, 3, 2])], [step], [2, 3, 2, 4])).length, 48);
+  assert.match(String(await rejection(pack([numbered([2, 1, 3, 2])], [step], [2, 3, 2, 4]))), /makes mixed angles for heads of 4 in block 1 of \[2, 1, 3, 2\]/);
 });
 
 test("sincos2d is the encoding of Masked Autoencoders", () => {

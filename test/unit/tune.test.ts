@@ -209,7 +209,10 @@ test("a package carries what a table measures of it, and says what is gone", () 
   assert.equal(tuningFor([plan], [fitting, { adapter: "b", choices: { other_model: "quad" } }], "t.json"), { tables: [{ adapter: "a", choices: { [routine.id]: name } }], notices: [] });
   const stale = tuningFor([plan], [{ adapter: "a", choices: { [routine.id]: "gone" } }], "t.json");
   assert.equal(stale.tables, []);
-  assert.match(stale.notices.join("\n"), /measures no routine of this model.*vitc tune PACKAGE --out t\.json\n.*1 measured way is not there any more \(.* by gone\)/);
+  assert.match(stale.notices.join("\n"), /^--tuning t\.json: 1 measured way is not there any more \(.* by gone\), so nothing of it is used: tune again with: npx vitc tune PACKAGE --out t\.json$/);
+  const partly = tuningFor([plan], [{ adapter: "a", choices: { [routine.id]: "gone" } }, fitting], "t.json");
+  assert.match(partly.notices.join("\n"), /^--tuning t\.json: 1 measured way is not there any more \(.* by gone\): tune again/);
+  assert.match(tuningFor([plan], [{ adapter: "a", choices: { other_model: "quad" } }], "t.json").notices.join("\n"), /^--tuning t\.json measures no routine of this model/);
 });
 
 test.run();

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import * as assert from "uvu/assert";
-import { addToCache, addToFile, expectTables, readTuning } from "../../compiler/cli/tuning-file.js";
+import { addToCache, addToFile, cacheFault, expectTables, readTuning } from "../../compiler/cli/tuning-file.js";
 import { tuned, tunedFile } from "../../runtime/node-tuned.js";
 import { suite } from "../tools/suite.js";
 
@@ -41,12 +41,12 @@ test("a fingerprint is never a path", () => {
   assert.is(dirname(tunedFile("../../etc/passwd")), join(folder, "vitc", "tuned"));
 });
 
-test("the cache has one table an adapter: a new one takes the place of the old, others stay, and garbage goes", async () => {
+test("the cache has one table an adapter: what was measured before and not now stays, as do others, and garbage goes", async () => {
   const file = await addToCache("abc", mine, { signal });
   assert.is(file, tunedFile("abc"));
   await addToCache("abc", other, { signal });
   await addToCache("abc", { adapter: "mine", choices: { a: "quad" } }, { signal });
-  assert.equal(await tuned("abc"), [other, { adapter: "mine", choices: { a: "quad" } }]);
+  assert.equal(await tuned("abc"), [other, { adapter: "mine", choices: { a: "quad", b: "quad" } }]);
   assert.equal(await tuned("def"), [], "of another plan");
   writeFileSync(file, "garbage");
   await addToCache("abc", mine, { signal });
@@ -63,6 +63,19 @@ test("a file to compile gathers the choices of several plans, and is the same wh
   assert.ok(readFileSync(file, "utf8").indexOf('"a": "quad"') < readFileSync(file, "utf8").indexOf('"b": "quad"'));
 });
 
+test("a cache that cannot be written is told of at once, and looking leaves nothing behind", async () => {
+  assert.equal([await cacheFault("abc"), readdirSync(folder)], [undefined, []]);
+  const file = await addToCache("abc", mine, { signal });
+  assert.equal([await cacheFault("abc"), readdirSync(dirname(file))], [undefined, ["abc.json"]]);
+  writeFileSync(join(folder, "file"), "");
+  // Below /proc Node's own recursive mkdir never comes back.
+  for (const refusing of [join(folder, "file"), ...(process.platform === "linux" ? ["/proc/vitc-cache"] : [])]) {
+    process.env["XDG_CACHE_HOME"] = refusing;
+    assert.match((await cacheFault("abc")) ?? "", /ENOTDIR|EEXIST|ENOENT/, refusing);
+    assert.match(await message(addToCache("abc", mine, { signal })), /vitc.tuned cannot be made \(E/, refusing);
+  }
+});
+
 test("an interrupt leaves the file as it was", async () => {
   const file = await addToCache("abc", mine, { signal });
   const text = readFileSync(file, "utf8");
@@ -76,6 +89,8 @@ test("what is no table is not read and not replaced", async () => {
   assert.match(await message(readTuning("none.json", folder)), /^--tuning none\.json cannot be read .*; make one with/);
   assert.match(await message(expectTables(join(folder, "spec.json"), folder)), /^--out spec\.json: a file that vitc tune did not write is there already/);
   assert.is(await message(expectTables(join(folder, "none.json"), folder)), "");
+  mkdirSync(join(folder, "folder.json"));
+  assert.match(await message(expectTables(join(folder, "folder.json"), folder)), /^--out folder\.json: what is there cannot be read/);
 });
 
 test.run();

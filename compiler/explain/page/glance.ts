@@ -1,5 +1,6 @@
 import type { ResolvedSpec } from "../../spec/resolve.js";
 import { by, count } from "../format.js";
+import { attentionWords, blockWords, mlpWords, nameWords, normWords, poolWords, positionWords, prefixWords, resultWords } from "../words.js";
 import { markup, type Markup } from "./markup.js";
 
 /** Lines that a drawing of the patch grid shows at most; the caption has the true numbers. */
@@ -38,23 +39,27 @@ function patches({ image: [height, width], channels, patch, geometry: { grid, pa
   return figure("Patches", drawing, [`${by(grid, "×")} = ${count(patches)}`, `${by(patch, "×")} ${stem.length > 0 ? "positions" : "pixels"}, ${count(values)} values each`]);
 }
 
-function tokens({ tokens, dim, geometry, position }: ResolvedSpec): Markup {
-  const prefix = [...(tokens.class ? ["class"] : []), ...(tokens.distillation ? ["distillation"] : [])];
-  const shown = 11 - prefix.length;
-  const columns = Array.from({ length: prefix.length + shown }, (_, i) => {
-    const own = i < prefix.length;
+/** Prefix tokens that a drawing shows at most. */
+const mostPrefix = 5;
+
+function tokens(spec: ResolvedSpec): Markup {
+  const { dim, geometry } = spec;
+  const prefix = Math.min(geometry.prefix, mostPrefix);
+  const shown = 11 - prefix;
+  const columns = Array.from({ length: prefix + shown }, (_, i) => {
+    const own = i < prefix;
     // A gap before the last column stands for the patches that are not drawn.
-    const x = i * 10 + (own ? 0 : 4) + (i === prefix.length + shown - 1 ? 8 : 0);
+    const x = i * 10 + (own ? 0 : 4) + (i === prefix + shown - 1 ? 8 : 0);
     return markup`<rect x="${x}" y="14" width="7" height="92" rx="2" class="${own ? "token own" : "token"}"${own ? "" : shade(i, shown)}/>`;
   });
-  const positions = { learned: "learned positions", sincos2d: "2-D sine positions", sincos1d: "1-D sine positions", none: "no positions" }[position.kind];
-  const made = [...prefix.map((name) => `1 ${name}`), `${count(geometry.patches)} patches`].join(" + ");
-  return figure("Tokens", markup`<svg viewBox="-2 0 128 120" aria-hidden="true">${columns}</svg>`, [`${count(geometry.tokens)} of width ${count(dim)}`, made, positions]);
+  const made = [...prefixWords(spec), `${count(geometry.patches)} patches`].join(" + ");
+  return figure("Tokens", markup`<svg viewBox="-2 0 128 120" aria-hidden="true">${columns}</svg>`, [`${count(geometry.tokens)} of width ${count(dim)}`, made, ...positionWords(spec)]);
 }
 
 const shade = (i: number, of: number): Markup => markup` style="opacity:${(0.45 + (0.5 * ((i * 7) % of)) / of).toFixed(2)}"`;
 
-function blocks({ depth, heads, headDim, mlp }: ResolvedSpec): Markup {
+function blocks(spec: ResolvedSpec): Markup {
+  const { depth, heads, headDim, mlp } = spec;
   const drawn = Math.min(depth, 12);
   const step = Math.min(9, 62 / drawn);
   const slabs = Array.from({ length: drawn }, (_, i) => {
@@ -62,23 +67,25 @@ function blocks({ depth, heads, headDim, mlp }: ResolvedSpec): Markup {
     return markup`<path d="M10 ${y} l50 -18 l50 18 l-50 18 z" class="slab"/>`;
   });
   return figure(`${count(depth)} ${depth === 1 ? "block" : "blocks"}`, markup`<svg viewBox="0 0 120 120" aria-hidden="true">${slabs}</svg>`, [
-    `attention: ${heads} ${heads === 1 ? "head" : "heads"} of ${headDim}`,
-    `MLP: ${count(mlp.hidden)}, ${mlp.activation.replace("_", " ")}`,
+    ...blockWords(spec),
+    [`attention: ${heads} ${heads === 1 ? "head" : "heads"} of ${headDim}`, ...attentionWords(spec)].join(", "),
+    [`MLP: ${count(mlp.hidden)}, ${mlp.activation.replace("_", " ")}`, ...mlpWords(spec)].join(", "),
+    ...normWords(spec),
   ]);
 }
 
-function head({ classes, pool, representation, labels, finalNorm, geometry, tokens }: ResolvedSpec): Markup {
+function head(spec: ResolvedSpec): Markup {
+  const { classes, pool, representation, labels } = spec;
   const heights = [14, 26, 9, 78, 20, 34, 12, 18];
   const bars = heights.map((height, i) => markup`<rect x="${10 + i * 13}" y="${104 - height}" width="9" height="${height}" rx="2" class="${i === 3 && classes > 0 ? "score best" : "score"}"/>`);
-  const pooled = tokens.distillation ? "mean of two heads" : { token: "class token", avg: "mean of patches", max: "maximum of patches" }[pool];
   const facts = [
-    pooled,
-    ...(finalNorm === "pooled" ? ["norm after pooling"] : finalNorm === "none" ? ["no last norm"] : []),
+    poolWords(spec),
     ...(representation > 0 ? [`tanh layer of ${count(representation)}`] : []),
-    classes > 0 ? `${count(classes)} classes` : `${count(geometry.features)} features`,
+    resultWords(spec),
     ...(labels.length > 0 ? [`${labels.slice(0, 3).join(", ")}${labels.length > 3 ? ", …" : ""}`] : []),
+    ...nameWords(spec),
   ];
-  return figure(classes > 0 ? "Head" : "Features", markup`<svg viewBox="0 0 120 120" aria-hidden="true">${bars}</svg>`, facts);
+  return figure(classes > 0 ? "Head" : pool === "none" ? "Result" : "Features", markup`<svg viewBox="0 0 120 120" aria-hidden="true">${bars}</svg>`, facts);
 }
 
 /** Width and height of a drawing, 120 at most, with the image's proportions as far as they stay readable. */

@@ -3,7 +3,7 @@ import { conv2d, mapToTokens, tokensToMap } from "./conv.js";
 import { linear } from "./linear.js";
 import { demand, elements, last, sameShape, type Fused, type Shape } from "./op.js";
 import { add, expand, type ActivationKind } from "./pointwise.js";
-import { layerNorm, reduce } from "./rows.js";
+import { layerNorm, reduce, rmsNorm } from "./rows.js";
 import { concat, padTokens, sliceTokens, token } from "./tokens.js";
 
 /** Where the rows of a matrix product come from. */
@@ -79,79 +79,100 @@ export const gemm: Fused<GemmAttrs> = {
   },
 };
 
+export interface AttentionAttrs {
+  readonly heads: number;
+  readonly scale: number;
+  /** The queries [1, queries, heads * headDim] are the same for every image. */
+  readonly shared?: true;
+  /** The last input is a table of `relativeBias`, which is added to the scaled scores. Packed projections only. */
+  readonly relative?: { readonly grid: readonly [rows: number, columns: number]; readonly prefix: number };
+}
+
 /**
  * Multi-head self-attention: softmax(scale q kᵀ) v, heads side by side. One input: a packed projection [batch, tokens, 3 * heads * headDim].
  * Two: the queries [batch, queries, heads * headDim], or one an image [batch, heads * headDim], and keys and values packed
- * [batch, tokens, 2 * heads * headDim]. The output has the shape of the queries.
+ * [batch, tokens, 2 * heads * headDim]. The output has the shape of the queries, for each image.
  */
-export const attention: Fused<{ readonly heads: number; readonly scale: number }> = {
-  infer(inputs, { heads }) {
-    const [first, kv] = inputs;
+export const attention: Fused<AttentionAttrs> = {
+  infer(inputs, { heads, shared, relative }) {
+    const [first, kv] = relative ? inputs.slice(0, -1) : inputs;
     const width = kv ? last(kv) / 2 : last(first!) / 3;
-    const paired = kv ? kv.length === 3 && kv[0] === first![0] && last(first!) === width && (first!.length === 2 || first!.length === 3) : first?.length === 3;
-    demand(paired && width % heads === 0 && inputs.length <= 2, () => `attention: ${inputs.join(" and ")} with ${heads} heads`);
-    return [...first!.slice(0, -1), width];
+    const paired = kv ? kv.length === 3 && (shared ? first![0] === 1 && first!.length === 3 : kv[0] === first![0]) && last(first!) === width && (first!.length === 2 || first!.length === 3) : first?.length === 3;
+    demand(paired && width % heads === 0 && inputs.length <= 2 && !(kv && relative) && !(shared && !kv), () => `attention: ${inputs.join(" and ")} with ${heads} heads`);
+    return [...(shared ? [kv![0]!, ...first!.slice(1, -1)] : first!.slice(0, -1)), width];
   },
   // For each query and key 2 headDim for the score and 2 for the weighted sum, the scale, and 5 for the softmax, over all heads.
-  flops: ([first, kv], { heads }, output) => (elements(output) / last(output)) * (kv ?? first!)[1]! * (4 * last(output) + 6 * heads),
-  expand(b, inputs, { heads, scale }, name) {
-    const [given, kv] = inputs as [Value, Value?];
+  flops: ([first, second], { heads, relative }, output) => (elements(output) / last(output)) * ((relative ? undefined : second) ?? first!)[1]! * (4 * last(output) + (relative ? 7 : 6) * heads),
+  expand(b, inputs, { heads, scale, shared, relative }, name) {
+    const [given, kv] = (relative ? inputs.slice(0, -1) : inputs) as [Value, Value?];
     const single = given.shape.length === 2;
-    const first = single ? b.node("asTokens", {}, [given], name) : given;
+    const first = single ? b.node("asTokens", {}, [given], name) : shared ? b.node("expand", { batch: kv!.shape[0]! }, [given], name) : given;
     const head = (value: Value, part: number, parts: number) => b.node("splitHeads", { heads, part, ...(parts !== 3 && { parts }) }, [value], name);
     const [q, k, v] = kv ? [head(first, 0, 1), head(kv, 0, 2), head(kv, 1, 2)] : ([0, 1, 2].map((part) => head(first, part, 3)) as [Value, Value, Value]);
-    const scores = b.node("matmul", { transposeB: true }, [scale === 1 ? q : b.node("scale", { factor: scale }, [q], name), k], name);
+    let scores = b.node("matmul", { transposeB: true }, [scale === 1 ? q : b.node("scale", { factor: scale }, [q], name), k], name);
+    if (relative) scores = b.node("add", {}, [scores, b.node("relativeBias", relative, [inputs[1]!], name)], name);
     const merged = b.node("mergeHeads", {}, [b.node("matmul", { transposeB: false }, [b.node("softmax", {}, [scores], name), v], name)], name);
     return single ? b.node("token", { index: 0 }, [merged], name) : merged;
   },
 };
 
 export interface EmbedAttrs {
-  /** How many prefix tokens follow the patches in the inputs. */
+  /** Prefix tokens, in as many inputs as there are kinds of them. */
   readonly prefix: number;
   /** Whether the last input is a position table, and which tokens it covers. */
   readonly position: "all" | "patches" | "none";
 }
 
-/** Prefix tokens [1, 1, dim] in front of the patches [batch, patches, dim], plus positions. Inputs: patches, prefix tokens, positions if any. */
+/** Prefix tokens [1, tokens, dim] in front of the patches [batch, patches, dim], plus positions. Inputs: patches, prefix tokens, positions if any. */
 export const embed: Fused<EmbedAttrs> = {
   infer(inputs, { prefix, position }) {
-    demand(inputs.length === 1 + prefix + Number(position !== "none"), () => `embed: ${inputs.length} inputs`);
     const patches = inputs[0]!;
     const table = inputs[inputs.length - 1]!;
-    const tokens = inputs.slice(1, 1 + prefix).map((shape) => {
-      demand(shape[1] === 1, () => `embed: prefix token ${shape}`);
-      return expand.infer([shape], { batch: patches[0]! });
-    });
+    const tokens = inputs.slice(1, position === "none" ? undefined : -1).map((shape) => expand.infer([shape], { batch: patches[0]! }));
+    demand(inputs.length >= 1 + Number(position !== "none") && tokens.reduce((sum, shape) => sum + shape[1]!, 0) === prefix, () => `embed: ${inputs.join(" and ")} for ${prefix} prefix tokens, positions of ${position}`);
     const all = concat.infer([...tokens, position === "patches" ? add.infer([patches, table], {}) : patches], { axis: 1 });
     return position === "all" ? add.infer([all, table], {}) : all;
   },
   flops: (_inputs, { position }, output) => (position === "none" ? 0 : elements(output)),
-  expand(b, inputs, { prefix, position }, name) {
+  expand(b, inputs, { position }, name) {
     const batch = inputs[0]!.shape[0]!;
     const positions = inputs[inputs.length - 1]!;
     const x = position === "patches" ? b.node("add", {}, [inputs[0]!, positions], name) : inputs[0]!;
-    const tokens = inputs.slice(1, 1 + prefix).map((token) => b.node("expand", { batch }, [token], name));
+    const tokens = inputs.slice(1, position === "none" ? undefined : -1).map((token) => b.node("expand", { batch }, [token], name));
     const all = b.node("concat", { axis: 1 }, [...tokens, x], name);
     return position === "all" ? b.node("add", {}, [all, positions], name) : all;
   },
 };
 
-/** The layer norm of one token of x [batch, tokens, width] -> [batch, width]. Inputs: x, scale, bias. */
-export const tokenNorm: Fused<{ readonly index: number; readonly eps: number }> = {
-  infer: ([x, scale, bias], { index, eps }) => layerNorm.infer([token.infer([x!], { index }), scale!, bias!], { eps }),
-  flops: (_inputs, _attrs, output) => 8 * elements(output),
+/** The norm of one token of x [batch, tokens, width] -> [batch, width]. Inputs: x, scale, and the shift of a layer norm. */
+export const tokenNorm: Fused<{ readonly kind: "layer" | "rms"; readonly index: number; readonly eps: number }> = {
+  infer([x, ...affine], { kind, index, eps }) {
+    const one = token.infer([x!], { index });
+    return kind === "layer" ? layerNorm.infer([one, ...affine], { eps }) : rmsNorm.infer([one, ...affine], { eps });
+  },
+  flops: (_inputs, { kind }, output) => (kind === "layer" ? 8 : 4) * elements(output),
   // The other tokens are not read.
-  touched: ([, scale, bias], _attrs, output) => [elements(output), elements(scale!), elements(bias!)],
-  expand: (b, [x, scale, bias], { index, eps }, name) => b.node("layerNorm", { eps }, [b.node("token", { index }, [x!], name), scale!, bias!], name),
+  touched: ([, ...affine], _attrs, output) => [elements(output), ...affine.map(elements)],
+  expand: (b, [x, ...affine], { kind, index, eps }, name) => b.node(kind === "layer" ? "layerNorm" : "rmsNorm", { eps }, [b.node("token", { index }, [x!], name), ...affine], name),
 };
 
-/** The mean or maximum over the tokens of x [batch, tokens, width] from `start` on -> [batch, width]. */
-export const poolTokens: Fused<{ readonly kind: "avg" | "max"; readonly start: number }> = {
-  infer: ([x], { kind, start }) => reduce.infer([sliceTokens.infer([x!], { start, end: x![1]! })], { kind }),
-  flops: ([x], { start }) => x![0]! * (x![1]! - start) * x![2]!,
-  touched: ([x], { start }) => [x![0]! * (x![1]! - start) * x![2]!],
-  expand: (b, [x], { kind, start }, name) => b.node("reduce", { kind }, [b.node("sliceTokens", { start, end: x!.shape[1]! }, [x!], name)], name),
+/**
+ * The mean or maximum over the tokens of x [batch, tokens, width] from `start` on -> [batch, width]; `avgmax` is the mean of both, `tokenavg`
+ * token 0 and the mean side by side [batch, 2 width].
+ */
+export const poolTokens: Fused<{ readonly kind: "avg" | "max" | "avgmax" | "tokenavg"; readonly start: number }> = {
+  infer([x], { kind, start }) {
+    const [batch, width] = reduce.infer([sliceTokens.infer([x!], { start, end: x![1]! })], { kind: "avg" }) as [number, number];
+    return [batch, kind === "tokenavg" ? 2 * width : width];
+  },
+  flops: ([x], { kind, start }) => (kind === "avgmax" ? 2 : 1) * x![0]! * (x![1]! - start) * x![2]!,
+  touched: ([x], { kind, start }) => [x![0]! * (x![1]! - start + Number(kind === "tokenavg" && start > 0)) * x![2]!],
+  expand(b, [x], { kind, start }, name) {
+    const patches = b.node("sliceTokens", { start, end: x!.shape[1]! }, [x!], name);
+    const reduced = (kind: "avg" | "max"): Value => b.node("reduce", { kind }, [patches], name);
+    if (kind === "avgmax") return b.node("scale", { factor: 0.5 }, [b.node("add", {}, [reduced("avg"), reduced("max")], name)], name);
+    return kind === "tokenavg" ? b.node("concat", { axis: 1 }, [b.node("token", { index: 0 }, [x!], name), reduced("avg")], name) : reduced(kind);
+  },
 };
 
 /** (a + b) * factor, for tensors of one shape. */

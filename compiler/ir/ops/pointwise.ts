@@ -1,7 +1,7 @@
 import { demand, elements, last, map, sameShape, zeros, type Primitive } from "./op.js";
 
 /** Functions of one number. `gelu` is exact; see `spec/types.ts` for the others. */
-export type ActivationKind = "gelu" | "gelu_tanh" | "quick_gelu" | "relu" | "silu" | "tanh";
+export type ActivationKind = "gelu" | "gelu_tanh" | "quick_gelu" | "relu" | "sigmoid" | "silu" | "tanh";
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
@@ -10,6 +10,7 @@ const functions: Record<ActivationKind, (x: number) => number> = {
   gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   quick_gelu: (x) => x * sigmoid(1.702 * x),
   relu: (x) => Math.max(x, 0),
+  sigmoid,
   silu: (x) => x * sigmoid(x),
   tanh: Math.tanh,
 };
@@ -40,6 +41,16 @@ export const add: Primitive<Record<never, never>> = {
       return x + b!.data[at]!;
     });
   },
+};
+
+/** a * b, of one shape. */
+export const multiply: Primitive<Record<never, never>> = {
+  infer([a, b]) {
+    demand(a !== undefined && b !== undefined && sameShape(a, b), () => `multiply: ${a} and ${b}`);
+    return a;
+  },
+  flops: ([a]) => elements(a!),
+  evaluate: ([a, b]) => map(a!, (x, i) => x * b!.data[i]!),
 };
 
 /** x * factor. */

@@ -21,6 +21,25 @@ export const layerNorm: Primitive<{ readonly eps: number }> = {
   },
 };
 
+/** x / sqrt(mean(x²) + eps) * scale over the last axis: RMSNorm (arXiv 1910.07467), timm's `RmsNorm`. */
+export const rmsNorm: Primitive<{ readonly eps: number }> = {
+  infer([x, scale]) {
+    demand(x !== undefined && scale?.length === 1 && scale[0] === last(x), () => `rmsNorm: x ${x}, scale ${scale}`);
+    return x;
+  },
+  flops: ([x]) => 4 * elements(x!),
+  evaluate([x, scale], { eps }) {
+    const out = zeros(x!.shape);
+    const width = last(x!.shape);
+    for (let at = 0; at < x!.data.length; at += width) {
+      let square = 0;
+      for (let i = 0; i < width; i++) square += x!.data[at + i]! ** 2 / width;
+      for (let i = 0; i < width; i++) out.data[at + i] = (x!.data[at + i]! / Math.sqrt(square + eps)) * scale!.data[i]!;
+    }
+    return out;
+  },
+};
+
 /** x / sqrt(variance + eps) over the last axis, the variance biased: what is left of a layer norm whose other parts are in weights. The mean stays. */
 export const unitVariance: Primitive<{ readonly eps: number }> = {
   infer([x]) {

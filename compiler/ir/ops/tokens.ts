@@ -1,4 +1,4 @@
-import { demand, elements, sameShape, zeros, type Primitive } from "./op.js";
+import { demand, elements, last, sameShape, zeros, type Primitive } from "./op.js";
 
 /** Tensors one after the other along `axis`. */
 export const concat: Primitive<{ readonly axis: number }> = {
@@ -47,6 +47,21 @@ export const token: Primitive<{ readonly index: number }> = {
   evaluate([x], { index }) {
     const { data } = sliceTokens.evaluate([x!], { start: index, end: index + 1 }, {});
     return { shape: [x!.shape[0]!, x!.shape[2]!], data };
+  },
+};
+
+/** Values start to end (exclusive) of the last axis. */
+export const sliceLast: Primitive<{ readonly start: number; readonly end: number }> = {
+  infer([x], { start, end }) {
+    demand(x !== undefined && x.length > 0 && start >= 0 && end > start && end <= last(x), () => `sliceLast ${start} to ${end} of ${x}`);
+    return [...x.slice(0, -1), end - start];
+  },
+  touched: (_inputs, _attrs, output) => [elements(output)],
+  evaluate([x], attrs) {
+    const out = zeros(sliceLast.infer([x!.shape], attrs));
+    const [width, kept] = [last(x!.shape), last(out.shape)];
+    for (let row = 0; row * width < x!.data.length; row++) out.data.set(x!.data.subarray(row * width + attrs.start, row * width + attrs.end), row * kept);
+    return out;
   },
 };
 

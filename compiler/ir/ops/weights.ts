@@ -1,3 +1,4 @@
+import { linear } from "./linear.js";
 import { demand, elements, map, sameShape, zeros, type Primitive } from "./op.js";
 
 /** A weight or bias [out, ...] whose outputs from `start` to `end` (exclusive) are multiplied by a factor. */
@@ -39,8 +40,50 @@ export const sliceRows: Primitive<{ readonly start: number; readonly end: number
   },
 };
 
-/** What a table of tokens is made of. Inputs: prefix tokens [1, 1, dim] each, then positions and the projection's bias [dim] if they are there. */
+/** Columns `start` to `end` (exclusive) of a weight [out, in]. */
+export const sliceColumns: Primitive<{ readonly start: number; readonly end: number }> = {
+  weights: true,
+  infer([w], { start, end }) {
+    demand(w?.length === 2 && start >= 0 && end > start && end <= w[1]!, () => `sliceColumns ${start} to ${end} of ${w}`);
+    return [w[0]!, end - start];
+  },
+  evaluate([w], attrs) {
+    const out = zeros(sliceColumns.infer([w!.shape], attrs));
+    const [rows, columns] = w!.shape as [number, number];
+    for (let row = 0; row < rows; row++) out.data.set(w!.data.subarray(row * columns + attrs.start, row * columns + attrs.end), row * out.shape[1]!);
+    return out;
+  },
+};
+
+/** Weights or biases [out, ...] one after the other. */
+export const concatRows: Primitive<Record<never, never>> = {
+  weights: true,
+  infer(inputs) {
+    const [first] = inputs;
+    demand(first !== undefined && inputs.every((shape) => shape.length > 0 && sameShape(shape.slice(1), first.slice(1))), () => `concatRows: ${inputs.join(" and ")}`);
+    return [inputs.reduce((sum, shape) => sum + shape[0]!, 0), ...first.slice(1)];
+  },
+  evaluate(inputs) {
+    const out = zeros(concatRows.infer(inputs.map(({ shape }) => shape), {}));
+    let at = 0;
+    for (const { data } of inputs) {
+      out.data.set(data, at);
+      at += data.length;
+    }
+    return out;
+  },
+};
+
+/** The linear layer of a parameter: x [..., in] times weight [out, in] transposed, plus an optional bias [out]. */
+export const weightLinear: Primitive<Record<never, never>> = {
+  weights: true,
+  infer: linear.infer,
+  evaluate: linear.evaluate,
+};
+
+/** What a table of tokens is made of. Inputs: the prefix tokens [1, tokens, dim], then positions and the projection's bias [dim] if they are there. */
 export interface TokenTableAttrs {
+  /** Prefix tokens, in as many inputs as there are kinds of them. */
   readonly prefix: number;
   readonly patches: number;
   /** Whether there is a position table, and which tokens it covers. */
@@ -56,26 +99,27 @@ export const tokenTable: Primitive<TokenTableAttrs> = {
   weights: true,
   infer(inputs, { prefix, patches, positions, bias }) {
     const dim = inputs[0]?.at(-1);
-    const tables = [
-      ...Array.from({ length: prefix }, () => [1, 1, dim!]),
-      ...(positions === "none" ? [] : [[1, positions === "all" ? prefix + patches : patches, dim!]]),
-      ...(bias ? [[dim!]] : []),
-    ];
-    demand(dim !== undefined && inputs.length === tables.length && inputs.every((shape, i) => sameShape(shape, tables[i]!)), () => `tokenTable: ${inputs.join(" and ")} for ${prefix} + ${patches} tokens, positions of ${positions}, bias ${bias}`);
-    return [1, prefix + patches, dim];
+    const rest = [...(positions === "none" ? [] : [[1, positions === "all" ? prefix + patches : patches, dim!]]), ...(bias ? [[dim!]] : [])];
+    const tokens = inputs.slice(0, Math.max(0, inputs.length - rest.length)).map((shape) => [1, shape[1] ?? 0, dim!]);
+    const tables = [...tokens, ...rest];
+    const fits = dim !== undefined && inputs.length === tables.length && inputs.every((shape, i) => sameShape(shape, tables[i]!)) && tokens.reduce((sum, [, rows]) => sum + rows!, 0) === prefix;
+    demand(fits, () => `tokenTable: ${inputs.join(" and ")} for ${prefix} + ${patches} tokens, positions of ${positions}, bias ${bias}`);
+    return [1, prefix + patches, dim!];
   },
   evaluate(inputs, attrs) {
     const { prefix, patches, positions, bias } = attrs;
     const out = zeros(tokenTable.infer(inputs.map((x) => x.shape), attrs));
     const dim = out.shape[2]!;
-    const table = positions === "none" ? undefined : inputs[prefix]!.data;
+    const rest = Number(positions !== "none") + Number(bias);
+    const tokens = inputs.slice(0, inputs.length - rest).flatMap(({ data }) => [...data]);
+    const table = positions === "none" ? undefined : inputs[inputs.length - rest]!.data;
     const shift = bias ? inputs[inputs.length - 1]!.data : undefined;
     // The table's first row belongs to the first token that it covers.
     const first = positions === "patches" ? prefix : 0;
     for (let n = 0; n < prefix + patches; n++)
       for (let c = 0; c < dim; c++) {
         const position = table && n >= first ? table[(n - first) * dim + c]! : 0;
-        out.data[n * dim + c] = (n < prefix ? inputs[n]!.data[c]! : shift ? shift[c]! : 0) + position;
+        out.data[n * dim + c] = (n < prefix ? tokens[n * dim + c]! : shift ? shift[c]! : 0) + position;
       }
     return out;
   },

@@ -29,8 +29,8 @@ export function tiledKeys({ headDim }: AttentionParams, { queries, parts }: Tile
  * Rows in workgroup memory are a vec4 longer than a head, so that the rows which neighbours read start in different banks.
  */
 export function tiledAttention(params: AttentionParams, shape: TiledShape): Launch {
-  const { batch, heads, headDim, scale } = params;
-  const { bindings, constants, q, kv } = attentionOperands(params);
+  const { batch, heads, headDim, scale, relative } = params;
+  const { bindings, constants, helpers, q, kv, queryRow } = attentionOperands(params);
   const { queries, parts } = shape;
   const keys = tiledKeys(params, shape)!;
   const units = headDim / 4;
@@ -54,10 +54,10 @@ export function tiledAttention(params: AttentionParams, shape: TiledShape): Laun
     let query = group_id.x * ${u32(queries)} + row;
     let first = image * tokens * rowStride + head * headStride;
     for (var i = lane; i < ${u32(queries * units)}; i += ${u32(invocations)}) {
-      let at = (image * queries + min(group_id.x * ${u32(queries)} + i / ${u32(units)}, queries - 1u)) * qRowStride + head * headStride;
+      let at = ${queryRow(`min(group_id.x * ${u32(queries)} + i / ${u32(units)}, queries - 1u)`)} * qRowStride + head * headStride;
       block_q[i / ${u32(units)} * ${u32(units + 1)} + i % ${u32(units)}] = vec4<f32>(${raw(q)}[at + i % ${u32(units)}])${scale === 1 ? empty : raw(` * ${f32(scale)}`)};
     }
-    ${lines(columns.map((c) => raw(`var sum${c} = vec4<f32>(0.0);`)))}
+    ${lines([...columns.map((c) => raw(`var sum${c} = vec4<f32>(0.0);`)), relative ? raw("let place = query_place(min(query, queries - 1u));") : empty])}
     var largest = lowest;
     var total = 0.0;
     for (var tile = 0u; tile < tokens; tile += ${u32(keys)}) {
@@ -68,7 +68,7 @@ export function tiledAttention(params: AttentionParams, shape: TiledShape): Laun
         block_v[to] = vec4<f32>(${raw(kv)}[at + vOffset]);
       }
       workgroupBarrier();
-      ${lines(perKey.map((i) => guarded(i, keys, score(i, parts, keys, units))))}
+      ${lines(perKey.map((i) => guarded(i, keys, score(i, parts, keys, units, relative !== undefined))))}
       workgroupBarrier();
       var next = largest;
       for (var k = 0u; k < ${u32(keys)}; k++) { next = max(next, scores[row * ${u32(keys + 1)} + k]); }
@@ -98,6 +98,7 @@ export function tiledAttention(params: AttentionParams, shape: TiledShape): Laun
       bindings,
       workgroupSize: [invocations, 1, 1],
       constants,
+      helpers,
       shared: {
         block_q: raw(`array<vec4<f32>, ${queries * (units + 1)}>`),
         block_k: raw(`array<vec4<f32>, ${keys * (units + 1)}>`),
@@ -112,12 +113,12 @@ export function tiledAttention(params: AttentionParams, shape: TiledShape): Laun
 }
 
 /** The score of one key of the tile; beyond the last token it is as low as can be. */
-const score = (i: number, parts: number, keys: number, units: number): Wgsl => wgsl`
+const score = (i: number, parts: number, keys: number, units: number, relative: boolean): Wgsl => wgsl`
   {
     let key = part + ${u32(i * parts)};
     var value = 0.0;
     for (var d = 0u; d < headStride; d++) { value += dot(block_q[row * ${u32(units + 1)} + d], block_k[key * ${u32(units + 1)} + d]); }
-    scores[row * ${u32(keys + 1)} + key] = select(lowest, value, tile + key < tokens);
+    scores[row * ${u32(keys + 1)} + key] = select(lowest, value${relative ? raw(" + relative_bias(place, key_place(min(tile + key, tokens - 1u)), head)") : empty}, tile + key < tokens);
   }
 `;
 
