@@ -7,7 +7,7 @@ import type { WrittenPackage } from "../emit/write.js";
 import { UserError, type Cli } from "./context.js";
 import { gigaflops, mebibytes, plural, some, table } from "./format.js";
 import { loadSpec, specArgument, type LoadedSpec } from "./load-spec.js";
-import { batchOption, dtypesOption, jsonOption, withOverrides } from "./options.js";
+import { batchOption, dtypesOption, imageOption, jsonOption, withOverrides } from "./options.js";
 import { endedByInterrupt } from "./output.js";
 import { readTuning, tuningFor } from "./tuning-file.js";
 
@@ -15,6 +15,7 @@ interface Options {
   readonly out?: string;
   readonly batch?: readonly number[];
   readonly dtype?: readonly DType[];
+  readonly image?: readonly [number, number];
   readonly tuning?: string;
   readonly sharedRuntime?: boolean;
   readonly typecheck: boolean;
@@ -31,6 +32,7 @@ export function compileCommand(cli: Cli): Command {
     .option("-o, --out <dir>", "the package's folder (default: generated/<name of the spec>)")
     .addOption(batchOption())
     .addOption(dtypesOption())
+    .addOption(imageOption())
     .option("--tuning <file>", "carry the measured choices of this table, which vitc tune --out writes")
     .option("--shared-runtime", "import vitc/runtime instead of carrying a copy of it")
     .option("--no-typecheck", "write the package without type-checking it, which is faster")
@@ -46,6 +48,8 @@ Examples:
   $ vitc compile my.ts
   $ vitc compile specs/models.ts#tiny --out web/model --batch 1,8
   $ vitc compile my.ts --dtype f16,f32 --tuning tuning.json
+  $ vitc compile timm:vit_small_patch14_reg4_dinov2 --image 224
+  $ vitc compile ./clip-vit-base-patch32
   $ vitc compile my.ts --watch`,
     )
     .action(async (reference: string, options: Options) => {
@@ -67,11 +71,12 @@ async function compileOnce(cli: Cli, reference: string, options: Options, loaded
   if (options.tuning !== undefined) loaded?.add(resolve(cli.cwd, options.tuning));
   // Said at once: the type check blocks the process for seconds, in which nothing else can be shown.
   cli.say(options.typecheck ? `Compiling ${name}, with a type check of some seconds (--no-typecheck skips it)` : `Compiling ${name}`);
+  for (const note of source.notes) cli.say(note);
   const origin = originOf(source, out);
   const tuning = tables && { path: options.tuning!, ...tuningFor(planVariants(spec).map(({ plan }) => plan), tables, options.tuning!) };
   const compiled = await endedByInterrupt(() =>
     compile(source.spec, {
-      ...{ batch: options.batch, dtype: options.dtype, sharedRuntime: options.sharedRuntime, typecheck: options.typecheck, source: origin },
+      ...{ batch: options.batch, dtype: options.dtype, image: options.image, sharedRuntime: options.sharedRuntime, typecheck: options.typecheck, source: origin },
       ...(tuning && { tuned: tuning.tables, tuning: relative(out, resolve(cli.cwd, tuning.path)).split(sep).join("/") }),
     }),
   );
@@ -80,8 +85,9 @@ async function compileOnce(cli: Cli, reference: string, options: Options, loaded
   await report(cli, out, origin, compiled, written, options.json === true);
 }
 
-/** How a package names its spec: `../../specs/my.ts`, with `#export` unless it is the default. */
+/** How a package names its spec: `../../specs/my.ts`, with `#export` unless it is the default; or `timm:NAME`. */
 export function originOf({ file, exportName }: LoadedSpec, out: string): string {
+  if (file === undefined) return exportName;
   const path = relative(out, file).split(sep).join("/");
   return exportName === "default" ? path : `${path}#${exportName}`;
 }

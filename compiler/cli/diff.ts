@@ -8,17 +8,20 @@ import { UserError, type Cli } from "./context.js";
 import { gigaflops, mebibytes, some, table } from "./format.js";
 import type { DiffReport } from "./json.js";
 import { loadSpec } from "./load-spec.js";
-import { batchOption, dtypeOption, jsonOption, withOverrides } from "./options.js";
+import { batchOption, dtypeOption, imageOption, jsonOption, withOverrides } from "./options.js";
 import { isPlan, planFiles } from "./run-package.js";
 
 /** A plan and the text of its kernels, by id. */
 interface Side {
   readonly plan: Plan;
   readonly kernels: Readonly<Record<string, string>>;
+  /** All plans, one a dtype, in the order of preference; with --dtype the one. */
+  readonly plans: readonly Plan[];
 }
 
 interface Options {
   readonly batch?: readonly number[];
+  readonly image?: readonly [number, number];
   readonly dtype?: DType;
   readonly json?: boolean;
 }
@@ -34,6 +37,7 @@ export function diffCommand(cli: Cli): Command {
     .argument("<a>", "a spec, or a package's folder")
     .argument("<b>", "likewise")
     .addOption(batchOption())
+    .addOption(imageOption())
     .addOption(dtypeOption("plan of which dtype to compare (default: the first of each)"))
     .addOption(jsonOption())
     .addHelpText("after", "\nExamples:\n  $ vitc diff generated/my-vit my.ts         what a change of the spec does\n  $ vitc diff models.ts#tiny models.ts#small")
@@ -51,8 +55,10 @@ async function loadSide(cli: Cli, reference: string, options: Options): Promise<
   if (entry?.isDirectory() === true) return loadPackage(folder, reference, options.dtype);
   const { spec } = await loadSpec(reference, cli.cwd);
   const [{ makePlan }, { resolve: resolveSpec }] = await Promise.all([import("../plan/plan.js"), import("../spec/resolve.js")]);
-  const { plan, kernels } = makePlan(resolveSpec(withOverrides(spec, options)));
-  return { plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])) };
+  const resolved = resolveSpec(withOverrides(spec, options));
+  const { plan, kernels } = makePlan(resolved);
+  const plans = resolved.dtype.map((dtype) => (dtype === plan.dtype ? plan : makePlan(resolved, { dtype }).plan));
+  return { plan, plans, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])) };
 }
 
 async function loadPackage(folder: string, reference: string, dtype: DType | undefined): Promise<Side> {
@@ -70,7 +76,7 @@ async function loadPackage(folder: string, reference: string, dtype: DType | und
   if (plan === undefined) throw new UserError(`--dtype ${dtype}: ${reference} was compiled for ${plans.map((each) => each.dtype).join(" and ")}`);
   // In a package's file each text starts on a line of its own; the kernel starts with what follows. Kernels of other dtypes are no part of it.
   const own = new Set(plan.kernels.map(({ id }) => id));
-  return { plan, kernels: Object.fromEntries(Object.entries(kernels).filter(([id]) => own.has(id)).map(([id, text]) => [id, String(text).replace(/^\n/, "")])) };
+  return { plan, plans: dtype === undefined ? plans : [plan], kernels: Object.fromEntries(Object.entries(kernels).filter(([id]) => own.has(id)).map(([id, text]) => [id, String(text).replace(/^\n/, "")])) };
 }
 
 function compare(a: Side, b: Side): DiffReport {
@@ -89,11 +95,19 @@ function compare(a: Side, b: Side): DiffReport {
   });
   // A package says its fingerprint itself, so what it holds is looked at too.
   const differs = kernels.changed.length > 0 || profiles.some(({ added, removed, changed, moved }) => added.length + removed.length + changed.length + moved > 0);
+  const dtypes = { a: a.plans.map(({ dtype }) => dtype), b: b.plans.map(({ dtype }) => dtype) };
+  const otherPlans = a.plans.filter((plan) => plan.dtype !== a.plan.dtype && b.plans.some(({ dtype, fingerprint }) => dtype === plan.dtype && fingerprint !== plan.fingerprint)).map(({ dtype }) => dtype);
+  const tuned = compareTables(a.plan, b.plan);
+  const alike = dtypes.a.join() === dtypes.b.join() && otherPlans.length + tuned.onlyA.length + tuned.onlyB.length + tuned.changed.length === 0;
   return {
-    same: a.plan.fingerprint === b.plan.fingerprint && !differs,
+    same: a.plan.fingerprint === b.plan.fingerprint && !differs && alike,
+    samePlan: a.plan.fingerprint === b.plan.fingerprint && !differs,
     name: { a: a.plan.name, b: b.plan.name },
     fingerprint: { a: a.plan.fingerprint, b: b.plan.fingerprint },
     dtype: { a: a.plan.dtype, b: b.plan.dtype },
+    dtypes,
+    otherPlans,
+    tuned,
     weightBytes: { a: sum(a.plan.weightBuffers), b: sum(b.plan.weightBuffers) },
     kernels,
     batches: { onlyA: without(profilesA, profilesB), onlyB: without(profilesB, profilesA) },
@@ -102,6 +116,17 @@ function compare(a: Side, b: Side): DiffReport {
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+/** Tables of measured choices are no part of a plan's fingerprint, and decide what is taken. */
+function compareTables(a: Plan, b: Plan): DiffReport["tuned"] {
+  const tables = ({ tuned }: Plan) => new Map(tuned.map(({ adapter, choices }) => [adapter, JSON.stringify(Object.entries(choices).sort(([one], [other]) => (one < other ? -1 : 1)))]));
+  const [tablesA, tablesB] = [tables(a), tables(b)];
+  return {
+    onlyA: [...tablesA.keys()].filter((adapter) => !tablesB.has(adapter)),
+    onlyB: [...tablesB.keys()].filter((adapter) => !tablesA.has(adapter)),
+    changed: [...tablesA.keys()].filter((adapter) => tablesB.has(adapter) && tablesA.get(adapter) !== tablesB.get(adapter)),
+  };
+}
 
 /** A profile and the plan that it is of. */
 interface ProfileOf {
@@ -163,7 +188,8 @@ function shown(plan: Plan, targets: readonly string[]): (dispatch: Dispatch) => 
 
 function describe(report: DiffReport): string {
   const { name, kernels, weightBytes, batches, profiles } = report;
-  if (report.same) return `${name.a} and ${name.b} have the same plan, ${report.fingerprint.a}`;
+  const rest = describeRest(report);
+  if (report.samePlan) return [`${name.a} and ${name.b} have the same plan, ${report.fingerprint.a}${rest.length > 0 ? `, in ${report.dtype.a}, and differ in` : ""}`, ...rest].join("\n");
   const row = (what: string, { a, b }: { a: number; b: number }, format: (value: number) => string): string[] => [what, format(a), format(b), change(a, b)];
   const title = (side: "a" | "b"): string => (report.dtype.a === report.dtype.b ? name[side] : `${name[side]}, ${report.dtype[side]}`);
   const totals = table([
@@ -184,7 +210,18 @@ function describe(report: DiffReport): string {
     ...alone.filter(([, sizes]) => sizes.length > 0).map(([side, sizes]) => `only ${side} has batch ${sizes.join(", ")}, which is not compared${profiles.length === 0 ? " (--batch plans specs for the same sizes)" : ""}`),
     ...(kernels.changed.length > 0 ? [`kernels with another text: ${some(kernels.changed)}`] : []),
     ...profiles.map(describeDispatches).filter((text) => text !== ""),
+    ...(rest.length > 0 ? [rest.join("\n")] : []),
   ].join("\n\n");
+}
+
+/** What differs beside the two plans: a line each. */
+function describeRest({ dtypes, otherPlans, tuned }: DiffReport): readonly string[] {
+  const tables = [["only A carries measured choices for", tuned.onlyA], ["only B carries measured choices for", tuned.onlyB], ["other measured choices for", tuned.changed]] as const;
+  return [
+    ...(dtypes.a.join() === dtypes.b.join() ? [] : [`dtypes: A ${dtypes.a.join(", ")}; B ${dtypes.b.join(", ")}`]),
+    ...otherPlans.map((dtype) => `the plan in ${dtype}: compare it with --dtype ${dtype}`),
+    ...tables.filter(([, adapters]) => adapters.length > 0).map(([what, adapters]) => `${what} ${some(adapters)}`),
+  ];
 }
 
 const change = (a: number, b: number): string => (a === b ? "same" : a === 0 ? "" : `x ${(b / a).toFixed(2)}`);

@@ -16,7 +16,7 @@ import { toSpec } from "../spec/written.js";
 import { UserError, type Cli } from "./context.js";
 import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainRoutinesShape, explainShape, explainSpecShape } from "./json-explain.js";
 import { loadSpec, specArgument } from "./load-spec.js";
-import { batchOption, dtypeOption, jsonOption, withOverrides } from "./options.js";
+import { batchOption, dtypeOption, imageOption, jsonOption, withOverrides } from "./options.js";
 import { expectOwnPage, expectWritable, writeWhole } from "./write-whole.js";
 
 const emitted = ["spec", "graph", "passes", "routines", "plan", "wgsl"] as const;
@@ -28,6 +28,7 @@ interface Options {
   readonly html?: string | true;
   readonly force?: boolean;
   readonly batch?: readonly number[];
+  readonly image?: readonly [number, number];
   readonly dtype?: DType;
   readonly json?: boolean;
 }
@@ -44,6 +45,7 @@ export function explainCommand(cli: Cli): Command {
     .option("--html [file]", "write a page that shows it all (default: <name of the spec>.html)")
     .option("--force", "with --html: replace a file that vitc did not write")
     .addOption(batchOption())
+    .addOption(imageOption())
     .addOption(dtypeOption("how to store matrices (default: as the spec prefers)"))
     .addOption(jsonOption())
     .addHelpText(

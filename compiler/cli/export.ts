@@ -7,12 +7,14 @@ import type { ResolvedSpec } from "../spec/resolve.js";
 import { UserError, type Cli } from "./context.js";
 import { mebibytes, plural, some } from "./format.js";
 import { loadSpec, specArgument } from "./load-spec.js";
-import { jsonOption, parseWhole } from "./options.js";
+import { namingsOf } from "../families/namings.js";
+import { imageOption, jsonOption, parseWhole, withOverrides } from "./options.js";
 
 interface Options {
   readonly weights: string;
   readonly onnx: string;
   readonly batch?: number;
+  readonly image?: readonly [number, number];
   readonly externalData?: boolean;
   readonly allowExtra?: boolean;
   readonly force?: boolean;
@@ -27,6 +29,7 @@ export function exportCommand(cli: Cli): Command {
     .argument("<spec>", specArgument)
     .requiredOption("-w, --weights <file|url>", "weight file, as vitc run takes it")
     .requiredOption("--onnx <file>", "the ONNX file to write")
+    .addOption(imageOption())
     .addOption(new Option("--batch <n>", "images in a run, as a fixed size (default: any number)").argParser(parseBatch))
     .option("--external-data", "put the weights beside the model, whatever their size")
     .option("--allow-extra", "ignore tensors of the weight file that the model does not use")
@@ -47,7 +50,7 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
   const [{ resolve: resolveSpec }, { buildGraph }, { inference }, { toOnnx }, { externalPath, writeOnnx }, { irVersion, opsetVersion }] = await Promise.all([
     import("../spec/resolve.js"), import("../ir/build.js"), import("../passes/inference.js"), import("../export/onnx.js"), import("../export/write.js"), import("../export/model.js"),
   ]); // prettier-ignore
-  const spec = resolveSpec(loaded.spec);
+  const spec = resolveSpec(withOverrides(loaded.spec, { image: options.image }));
   const file = await expectFree(options, externalPath, cli.cwd);
 
   const graph = inference.run(buildGraph(spec, { batch: 1 }), () => {});
@@ -64,7 +67,7 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
       file,
       model,
       async (put) => {
-        const report = await loadWeights(recipeOf(graph), source, {
+        const report = await loadWeights(recipeOf(spec, graph), source, {
           allowExtra: options.allowExtra,
           signal,
           onProgress: ({ loaded, total }) => line.update(loaded / Math.max(1, total)),
@@ -107,7 +110,8 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
 }
 
 /** Every parameter as it is, one a buffer: what `run` asks of a weight file, without the layouts of kernels. */
-const recipeOf = ({ parameters }: Graph): WeightRecipe => ({
+const recipeOf = (spec: ResolvedSpec, { parameters }: Graph): WeightRecipe => ({
+  ...namingsOf(spec, parameters.map(({ name }) => name)),
   tensors: parameters.map(({ name, value: { shape } }, buffer) => ({ name, buffer, offset: 0, dtype: "f32", shape, sources: [{ names: [name], shape }], steps: [] })),
 });
 

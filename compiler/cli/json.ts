@@ -2,7 +2,10 @@
 import { z } from "zod";
 import { specJsonSchema } from "../spec/schema.js";
 import { benchShape, profileShape } from "./json-bench.js";
+import { evalShape } from "./json-eval.js";
 import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainRoutinesShape, explainShape } from "./json-explain.js";
+import { packShape } from "./json-pack.js";
+import { listShape } from "./json-list.js";
 import { runShape } from "./json-run.js";
 import { tuneShape } from "./json-tune.js";
 
@@ -103,10 +106,18 @@ const dispatch = z.strictObject({
 });
 
 const diff = z.strictObject({
-  same: z.boolean().describe("Whether both plans are equal, to the last offset and line of WGSL."),
+  same: z.boolean().describe("Whether nothing differs: both plans to the last offset and line of WGSL, the plans of other dtypes, and the measured choices."),
+  samePlan: z.boolean().describe("Whether the two plans that are compared are equal."),
   name: pair(z.string()),
   fingerprint: pair(z.string()),
-  dtype: pair(z.enum(["f32", "f16"])).describe("How matrices are stored."),
+  dtype: pair(z.enum(["f32", "f16"])).describe("How matrices are stored in the plans that are compared."),
+  dtypes: pair(z.array(z.enum(["f32", "f16"]))).describe("All that there are plans for, in the order of preference; with --dtype the one."),
+  otherPlans: z.array(z.enum(["f32", "f16"])).describe("Dtypes besides of which both have a plan, and not the same."),
+  tuned: z.strictObject({
+    onlyA: z.array(z.string()),
+    onlyB: z.array(z.string()),
+    changed: z.array(z.string()),
+  }).describe("Adapters, by their keys, of which one carries measured choices and the other none, or others. A spec carries none."),
   weightBytes: pair(bytes("GPU memory of the weights")),
   kernels: z.strictObject({
     count: pair(count),
@@ -165,6 +176,7 @@ export const jsonShapes = {
   init,
   compile,
   run: runShape,
+  eval: evalShape,
   explain: explainShape,
   "explain-graph": explainGraphShape,
   "explain-passes": explainPassesShape,
@@ -177,6 +189,8 @@ export const jsonShapes = {
   diff,
   check,
   "init-weights": initWeights,
+  list: listShape,
+  pack: packShape,
   export: exported,
   doctor,
   schema,

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, dirname, extname, relative, resolve } from "node:path";
+import { basename, dirname, extname, join, relative, resolve } from "node:path";
 import { nearest } from "../spec/errors.js";
 import { UserError } from "./context.js";
 import { endedByInterrupt } from "./output.js";
@@ -9,10 +9,12 @@ import { some } from "./format.js";
 /** A spec as its file gives it, not yet checked. */
 export interface LoadedSpec {
   readonly spec: unknown;
-  /** Absolute path. */
-  readonly file: string;
-  /** `default` for a JSON file too. */
+  /** Absolute path of the file that it is from; of a model that is known by name there is none. */
+  readonly file: string | undefined;
+  /** What names it among packages: a model's name, or the file's export (`default` for a JSON file too). */
   readonly exportName: string;
+  /** What a user should know of a model of another library. */
+  readonly notes: readonly string[];
 }
 
 const codeExtensions = [".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
@@ -21,7 +23,10 @@ const codeExtensions = [".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
 const largestFileBytes = 16 * 2 ** 20;
 
 /** How commands describe their SPEC argument. */
-export const specArgument = "file.ts[#export], file.js or file.json";
+export const specArgument = "file.ts[#export], file.js or file.json; timm:NAME; or the config.json of timm or transformers, or its folder";
+
+/** Whether a reference names a model of a library, as `timm:vit_base_patch16_224` does. C:\spec.ts is a path. */
+export const isModelName = (reference: string): boolean => /^[a-z][a-z0-9]+:/i.test(reference);
 
 /**
  * Loads what SPEC names: `file.ts[#export]` (its code runs), or `file.json`. `vitc` in the file means this compiler, wherever the file lies.
@@ -30,14 +35,16 @@ export const specArgument = "file.ts[#export], file.js or file.json";
  * @throws UserError for a file, an export or code that cannot be loaded; SpecError as `defineViT` throws it in the file.
  */
 export async function loadSpec(reference: string, cwd: string, loaded: Set<string> = new Set()): Promise<LoadedSpec> {
-  const foreign = /^([a-z][a-z0-9]+):/.exec(reference);
-  if (foreign && foreign[1]!.length > 1) throw new UserError(`${reference}: importing models by name (${foreign[1]}:...) is not there yet; write the spec by hand, \`vitc init\` makes a first one`);
+  if (isModelName(reference)) {
+    const { specByName } = await import("../families/index.js");
+    return { ...specByName(reference), file: undefined, exportName: reference };
+  }
   const { file, exportName } = await locate(reference, cwd);
   loaded.add(file);
   const extension = extname(file);
   if (extension === ".json") {
     if (exportName !== undefined) throw new UserError(`${reference}: a JSON file has no exports; leave out #${exportName}`);
-    return { spec: await readJson(file, cwd), file, exportName: "default" };
+    return { ...(await readJson(file, cwd, loaded)), file, exportName: "default" };
   }
   if (!codeExtensions.includes(extension)) throw new UserError(`${reference} is not a spec: its name ends in ${extension === "" ? "nothing" : `"${extension}"`}, and a spec is ${codeExtensions.join(", ")} or .json`);
   const exports = await importModule(file, cwd, loaded);
@@ -47,18 +54,20 @@ export async function loadSpec(reference: string, cwd: string, loaded: Set<strin
     const near = nearest(name, known);
     throw new UserError(`${relative(cwd, file)} has no export "${name}"; ${near ? `did you mean #${near}?` : known.length > 0 ? `it has ${some(known)}` : "it has none at all"}`);
   }
-  return { spec: exports[name], file, exportName: name };
+  return { spec: exports[name], file, exportName: name, notes: [] };
 }
 
 /** The file of a reference. A `#` may be part of its name: what exists is meant. */
 async function locate(reference: string, cwd: string): Promise<{ file: string; exportName: string | undefined }> {
   const whole = resolve(cwd, reference);
+  if (await isThere(join(whole, "config.json"))) return { file: await regularFile(join(whole, "config.json"), join(reference, "config.json")), exportName: undefined };
   if (await isThere(whole)) return { file: await regularFile(whole, reference), exportName: undefined };
   const hash = reference.lastIndexOf("#");
   const [path, exportName] = hash > 0 ? [reference.slice(0, hash), reference.slice(hash + 1)] : [reference, undefined];
   if (exportName === "") throw new UserError(`${reference}: the name of an export belongs after #; without # the default export is meant`);
   const file = resolve(cwd, path);
   if (!(await isThere(file))) throw new UserError(await missing(path, file));
+  if ((await stat(file)).isDirectory() && (await isThere(join(file, "config.json")))) return { file: await regularFile(join(file, "config.json"), join(path, "config.json")), exportName };
   return { file: await regularFile(file, path), exportName };
 }
 
@@ -66,7 +75,7 @@ const isThere = async (path: string): Promise<boolean> => (await stat(path).catc
 
 async function regularFile(file: string, shown: string): Promise<string> {
   const entry = await stat(file);
-  if (entry.isDirectory()) throw new UserError(`${shown} is a folder; name the spec's file in it`);
+  if (entry.isDirectory()) throw new UserError(`${shown} is a folder without a config.json; name the spec's file in it`);
   // A pipe would be waited on for ever.
   if (!entry.isFile()) throw new UserError(`${shown} is not a regular file`);
   if (entry.size > largestFileBytes) throw new UserError(`${shown} has ${entry.size} bytes, and a spec has at most ${largestFileBytes}: is it the right file?`);
@@ -86,19 +95,23 @@ async function missing(path: string, file: string): Promise<string> {
 
 // --------------------------------------------------------------------------------------------------------- JSON
 
-async function readJson(file: string, cwd: string): Promise<unknown> {
-  const shown = relative(cwd, file);
-  const text = (await readFile(file, "utf8")).replace(/^\uFEFF/, "");
-  let value: unknown;
+/** A spec, or the config.json of another library as one; the preprocessor_config.json beside it says how photographs are prepared. */
+async function readJson(file: string, cwd: string, loaded: Set<string>): Promise<{ readonly spec: unknown; readonly notes: readonly string[] }> {
+  const value = await parseJson(file, cwd);
+  const { configKind, specOfConfig } = await import("../families/index.js");
+  if (configKind(value) === undefined) return { spec: value, notes: [] };
+  const beside = join(dirname(file), "preprocessor_config.json");
+  if (!(await isThere(beside))) return specOfConfig(value);
+  loaded.add(beside);
+  return specOfConfig(value, { processor: await parseJson(await regularFile(beside, relative(cwd, beside)), cwd) });
+}
+
+async function parseJson(file: string, cwd: string): Promise<unknown> {
   try {
-    value = JSON.parse(text);
+    return JSON.parse((await readFile(file, "utf8")).replace(/^\uFEFF/, ""));
   } catch (cause) {
-    throw new UserError(`${shown} is not JSON: ${reasonOf(cause)}`, { cause });
+    throw new UserError(`${relative(cwd, file)} is not JSON: ${reasonOf(cause)}`, { cause });
   }
-  // Files of other libraries look like specs to someone who has just downloaded one.
-  const foreign = ["model_type", "architectures", "architecture", "pretrained_cfg"].find((key) => typeof value === "object" && value !== null && Object.hasOwn(value, key));
-  if (foreign !== undefined) throw new UserError(`${shown} is a ${foreign === "model_type" || foreign === "architectures" ? "transformers" : "timm"} config (it has "${foreign}"), and importing those is not there yet; write the spec by hand, \`vitc init\` makes a first one`);
-  return value;
 }
 
 // --------------------------------------------------------------------------------------------------------- code

@@ -12,8 +12,11 @@ type MakeCommand = (cli: Cli) => Command;
 /** Each command is loaded when it is named, so that `vitc --version` does not wait for a compiler. */
 const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   init: async () => (await import("./init.js")).initCommand,
+  list: async () => (await import("./list.js")).listCommand,
+  import: async () => (await import("./import.js")).importCommand,
   compile: async () => (await import("./compile.js")).compileCommand,
   run: async () => (await import("./run.js")).runCommand,
+  eval: async () => (await import("./eval.js")).evalCommand,
   explain: async () => (await import("./explain.js")).explainCommand,
   bench: async () => (await import("./bench.js")).benchCommand,
   profile: async () => (await import("./profile.js")).profileCommand,
@@ -21,6 +24,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   diff: async () => (await import("./diff.js")).diffCommand,
   check: async () => (await import("./check.js")).checkCommand,
   "init-weights": async () => (await import("./init-weights.js")).initWeightsCommand,
+  pack: async () => (await import("./pack.js")).packCommand,
   export: async () => (await import("./export.js")).exportCommand,
   doctor: async () => (await import("./doctor.js")).doctorCommand,
   schema: async () => (await import("./schema.js")).schemaCommand,
@@ -70,24 +74,27 @@ const examples = `
 Examples:
   $ vitc init                                 write a first spec, my.ts
   $ vitc compile my.ts                        compile it to generated/my-vit
+  $ vitc list --filter dino                   models that are known by name
   $ vitc init-weights my.ts --out my.safetensors
   $ vitc run generated/my-vit --weights my.safetensors --input photo.jpg
+  $ vitc eval generated/my-vit --weights my.safetensors --data labels.csv
   $ vitc explain my.ts --html                 what the compiler made of it, and why
   $ vitc tune generated/my-vit                the fastest kernels of this adapter
   $ vitc check                                is generated/ up to date?
   $ vitc doctor                               can this machine run a model?
 
-A SPEC is file.ts (#export names one of several), file.js, or file.json.
+A SPEC is file.ts (#export names one of several), file.js or file.json; a model
+of timm, as timm:vit_base_patch16_224; or the config.json of timm or transformers.
 Results go to stdout, talk to stderr; --json works everywhere.
 Exit codes: 0 done, 1 a mistake or a stale package, 2 a bug in vitc.`;
 
-// A reader that has had enough (as in \`vitc schema spec | head\`) is no mistake.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit();
-  });
-}
+// A reader of results that has had enough (as in \`vitc schema spec | head\`) is no mistake, and there is nobody left to work for.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+});
+// Talk that nobody hears costs no work, and there is no place to complain of it.
+process.stderr.on("error", () => undefined);
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   process.on(event, (error: unknown) => {
     process.exit(reportError(error, { say: (text) => void process.stderr.write(`${text}\n`) }));

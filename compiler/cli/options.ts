@@ -1,6 +1,8 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { Chosen } from "../../runtime/choose.js";
 import type { DType } from "../../runtime/plan.js";
+import { withImage } from "../spec/image.js";
+import { parseSpec } from "../spec/parse.js";
 
 /** `--json`, which every command has. */
 export const jsonOption = (): Option => new Option("--json", "print the result as JSON (vitc schema tells its shape)");
@@ -21,10 +23,29 @@ export function parseDtypes(text: string): readonly DType[] {
 /** `--dtype f16`: one of those that a spec or package has. */
 export const dtypeOption = (what: string): Option => new Option("--dtype <type>", what).choices(["f32", "f16"]);
 
-/** A spec with other batch sizes and dtypes than its own. */
-export function withOverrides(spec: unknown, { batch, dtype }: { readonly batch?: readonly number[] | undefined; readonly dtype?: readonly DType[] | DType | undefined }): unknown {
+/** `--image 336x448`: another image size than the spec's, height first. */
+export const imageOption = (): Option => new Option("--image <size>", "images of another size than the spec's, as 336, or 336x448 (height first); learned positions are resampled").argParser(parseImage);
+
+function parseImage(text: string): readonly [number, number] {
+  const [, height, width] = /^(\d{1,5})(?:x(\d{1,5}))?$/i.exec(text) ?? [];
+  if (height === undefined) throw new InvalidArgumentError("Write pixels, as 336, or 336x448 for height and width.");
+  return [Number(height), Number(width ?? height)];
+}
+
+/** What a command line says instead of the spec. */
+export interface Overrides {
+  readonly batch?: readonly number[] | undefined;
+  readonly dtype?: readonly DType[] | DType | undefined;
+  readonly image?: readonly [number, number] | undefined;
+}
+
+/**
+ * A spec with another image size, other batch sizes and dtypes than its own.
+ * @throws SpecError when the spec is none, or is for one image size
+ */
+export function withOverrides(spec: unknown, { batch, dtype, image }: Overrides): unknown {
   if (typeof spec !== "object" || spec === null) return spec;
-  return { ...spec, ...(batch && { batch }), ...(dtype && { dtype }) };
+  return { ...(image === undefined ? spec : withImage(parseSpec(spec), image)), ...(batch && { batch }), ...(dtype && { dtype }) };
 }
 
 function parseSizes(text: string): readonly number[] {

@@ -10,6 +10,7 @@ import { readProvenance } from "../emit/write.js";
 import { featuresOf, neededFeatures } from "../measure/subject.js";
 import { UserError } from "./context.js";
 import { some } from "./format.js";
+import { isModelName } from "./load-spec.js";
 
 /** The outputs of any model, by name. */
 export type AnyOutputs = Readonly<Record<string, Tensor>>;
@@ -34,7 +35,7 @@ export async function importPackage(reference: string, cwd: string): Promise<Imp
   const shown = relative(cwd, folder) || ".";
   await expectFolder(folder, shown);
   const provenance = await provenanceOf(folder, shown);
-  const again = `compile it again: npx vitc compile ${provenance.spec === "" ? "SPEC" : relative(cwd, resolve(folder, provenance.spec)) || "SPEC"} --out ${shown}`;
+  const again = `compile it again: npx vitc compile ${provenance.spec === "" ? "SPEC" : isModelName(provenance.spec) ? provenance.spec : relative(cwd, resolve(folder, provenance.spec)) || "SPEC"} --out ${shown}`;
   await expectFiles(folder, shown, provenance, again);
   const [door, ...plans] = await Promise.all(["index.js", ...planFiles(provenance)].map((file) => importFile(folder, file, shown, again)));
   const [plan, ...others] = plans.map((module) => module["plan"]);

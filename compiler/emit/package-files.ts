@@ -6,13 +6,15 @@ import { recipeParameters } from "./index-file.js";
 /** What a generated package.json says about its making: `vitc check` and later compiles read it. */
 export interface Provenance {
   readonly version: string;
-  /** The spec's file, relative to the package. */
+  /** The spec's file, relative to the package, or the name of a model. */
   readonly spec: string;
   readonly sharedRuntime: boolean;
   /** Batch sizes that were chosen instead of the spec's. */
   readonly batch?: readonly number[];
   /** Dtypes that were chosen instead of the spec's. */
   readonly dtype?: readonly string[];
+  /** Height and width of images that were chosen instead of the spec's. */
+  readonly image?: readonly [number, number];
   /** The file of measured choices, relative to the package. */
   readonly tuning?: string;
   /** The files that vitc wrote; others in the folder are the user's. */
@@ -40,9 +42,9 @@ export function packageJson(spec: ResolvedSpec, provenance: Provenance): string 
 }
 
 /** The command that makes a package again, as typed in the folder above its spec's and its own (that of specs/ and generated/). */
-export function commandOf({ spec, sharedRuntime, batch, dtype, tuning }: Omit<Provenance, "files">): string {
+export function commandOf({ spec, sharedRuntime, batch, dtype, image, tuning }: Omit<Provenance, "files">): string {
   const fromAbove = (path: string): string => path.replace(/^(\.\.\/)+/, "");
-  const words = ["npx vitc compile", fromAbove(spec), ...(batch ? [`--batch ${batch.join(",")}`] : []), ...(dtype ? [`--dtype ${dtype.join(",")}`] : []), ...(tuning === undefined ? [] : [`--tuning ${fromAbove(tuning)}`]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
+  const words = ["npx vitc compile", fromAbove(spec), ...(batch ? [`--batch ${batch.join(",")}`] : []), ...(dtype ? [`--dtype ${dtype.join(",")}`] : []), ...(image ? [`--image ${image.join("x")}`] : []), ...(tuning === undefined ? [] : [`--tuning ${fromAbove(tuning)}`]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
   return words.join(" ");
 }
 

@@ -84,16 +84,18 @@ const outputNamesFit: Rule = ({ outputNames, outputs, classes, pool, tokens }) =
   const repeated = given.find((name, i) => given.indexOf(name) !== i || (made.has(name) && outputNames[name] === undefined));
   return [
     ...Object.keys(outputNames).flatMap((name) => when(!made.has(name), "outputNames", () => `${show(name)} is not an output of this model; they are ${[...made].join(", ")}`)),
+    ...when(given.includes("input"), "outputNames", () => `"input" is the name of the model's input; use another`),
     ...when(repeated !== undefined, "outputNames", () => `${show(repeated)} would name two outputs; give each a name of its own`),
   ];
 };
 
-const positionTable: Rule = ({ position, dim }, written) => [
+const positionTable: Rule = ({ position, dim, geometry: { grid } }, written) => [
   ...when(position.kind === "sincos2d" && dim % 4 !== 0, "position.kind", () => `"sincos2d" needs a dim that is a multiple of 4, dim is ${dim}; use ${dim > 4 ? `${dim - (dim % 4)} or ` : ""}${dim - (dim % 4) + 4}`),
   ...when(position.kind === "sincos1d" && dim % 2 !== 0, "position.kind", () => `"sincos1d" needs an even dim, dim is ${dim}; use ${dim + 1}`),
   ...when(written.position?.prefix !== undefined && position.kind !== "learned", "position.prefix", () => `${written.position?.prefix} has a meaning for learned positions only, position.kind is "${position.kind}"; leave it out`),
-  ...when(position.resample !== undefined && position.kind !== "learned", "position.resample", () => `it has a meaning for learned positions only, position.kind is "${position.kind}"; leave it out`),
-  ...when(position.resample?.antialias === true && position.resample.corners, "position.resample", () => `antialias and corners have no meaning together; use one`),
+  ...when(written.position?.resample !== undefined && position.kind !== "learned", "position.resample", () => `it has a meaning for learned positions only, position.kind is "${position.kind}"; leave it out`),
+  ...when(written.position?.resample?.antialias === true && written.position.resample.corners === true, "position.resample", () => `antialias and corners have no meaning together; use one`),
+  ...when(position.resample !== undefined && Math.min(...grid) + position.resample.offset <= 0, "position.resample.offset", () => `${position.resample?.offset} is added to the sides of the model's grid of ${grid.join(" x ")} patches, and leaves nothing of one; use more than ${-Math.min(...grid)}`),
   ...when(written.position?.temperature !== undefined && !position.kind.startsWith("sincos"), "position.temperature", () => `${written.position?.temperature} has a meaning for sincos positions only, position.kind is "${position.kind}"; leave it out`),
 ];
 

@@ -1,0 +1,36 @@
+import { Command, Argument } from "commander";
+import { UserError, type Cli } from "./context.js";
+import { plural, table } from "./format.js";
+import { listShape } from "./json-list.js";
+import { jsonOption } from "./options.js";
+
+interface Options {
+  readonly filter?: string;
+  readonly json?: boolean;
+}
+
+/** `vitc list [timm|hf]`: the models that a SPEC may name, or whose config.json it may be. */
+export function listCommand(cli: Cli): Command {
+  return new Command("list")
+    .summary("list the models that are known by name")
+    .description("Lists the models of timm that are known by name (timm:NAME), with parameters and multiply-adds at their native image size, and the kinds of model\nof transformers whose config.json can be compiled.")
+    .addArgument(new Argument("[library]", "one library alone").choices(["timm", "hf"]))
+    .option("--filter <text>", "only names that contain this")
+    .addOption(jsonOption())
+    .addHelpText("after", "\nExamples:\n  $ vitc list --filter dino\n  $ vitc list timm --json\n  $ vitc compile timm:vit_small_patch14_reg4_dinov2")
+    .action((library: string | undefined, options: Options) => list(cli, library, options));
+}
+
+async function list(cli: Cli, library: string | undefined, { filter = "", json }: Options): Promise<void> {
+  const { listTimm, transformersTypes } = await import("../families/index.js");
+  const wanted = (name: string): boolean => name.toLowerCase().includes(filter.toLowerCase());
+  const timm = library === "hf" ? [] : listTimm().filter(({ name }) => wanted(name));
+  const hf = library === "timm" ? [] : transformersTypes.filter(wanted);
+  if (json === true) return cli.json(listShape, { timm: timm.map(({ name, params, gmacs, image }) => ({ name, params, gmacs, image })), transformers: [...hf] });
+  if (timm.length + hf.length === 0) throw new UserError(`no name of ${library ?? "timm or transformers"} contains "${filter}"`);
+  if (timm.length > 0) cli.print(table([["timm", "params", "GMACs", "image"], ...timm.map(({ name, params, gmacs, image }) => [name, `${(params / 1e6).toFixed(1)} M`, gmacs.toFixed(2), sizeText(image)])]));
+  if (hf.length > 0) cli.print(`${timm.length > 0 ? "\n" : ""}transformers, by model_type of config.json:\n${hf.map((name) => `  ${name}`).join("\n")}`);
+  cli.say(`${plural(timm.length, "model")} of timm${hf.length > 0 ? `, ${plural(hf.length, "kind")} of transformers` : ""}`);
+}
+
+const sizeText = (image: number | readonly [number, number]): string => (typeof image === "number" ? String(image) : image.join("x"));

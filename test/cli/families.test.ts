@@ -1,0 +1,74 @@
+/** Models of timm and transformers on the command line: list, import, compile by name and by config.json, other image sizes. */
+import { cpSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as assert from "uvu/assert";
+import { jsonShapes } from "../../compiler/cli/json.js";
+import { loadSpec } from "../../compiler/cli/load-spec.js";
+import { fixturePath } from "../tools/fixtures.js";
+import { suite } from "../tools/suite.js";
+import { folderWith, vitc } from "./vitc.js";
+
+const test = suite("families on the command line");
+
+test("list has all of timm's plain ViTs, filtered on request, and transformers' kinds", async () => {
+  const cwd = folderWith({});
+  const all = jsonShapes.list.parse(JSON.parse((await vitc(["list", "--json"], { cwd })).stdout));
+  assert.is(all.timm.length, 240);
+  assert.equal(all.timm.find(({ name }) => name === "vit_base_patch16_224")?.params, 86_567_656);
+  assert.ok(all.transformers.includes("dinov3_vit"));
+  const some = await vitc(["list", "timm", "--filter", "REG4_dinov2"], { cwd });
+  assert.is(some.code, 0, some.stderr);
+  assert.is(some.stdout.trimEnd().split("\n").length, 5);
+  assert.ok(some.stdout.split("\n").every((line) => line.length <= 80));
+  const none = await vitc(["list", "--filter", "resnet"], { cwd });
+  assert.equal([none.code, none.stdout], [1, ""]);
+});
+
+test("import prints a spec that means the model it is from", async () => {
+  const cwd = folderWith({});
+  const { code, stdout, stderr } = await vitc(["import", "timm:vit_small_patch14_reg4_dinov2"], { cwd });
+  assert.is(code, 0, stderr);
+  const written = folderWith({ "my.ts": stdout });
+  const [mine, named] = [await loadSpec("my.ts", written), await loadSpec("timm:vit_small_patch14_reg4_dinov2", cwd)];
+  assert.equal(mine.spec, named.spec);
+  assert.is(named.file, undefined);
+});
+
+test("a model is compiled by name, for another image size too, and check finds it fresh", async () => {
+  const cwd = folderWith({});
+  const made = await vitc(["compile", "timm:test_vit", "--image", "64x96", "--out", "p", "--no-typecheck", "--shared-runtime"], { cwd });
+  assert.is(made.code, 0, made.stderr);
+  const { vitc: provenance } = JSON.parse(readFileSync(join(cwd, "p/package.json"), "utf8")) as { vitc: { spec: string; image: number[] } };
+  assert.equal([provenance.spec, provenance.image], ["timm:test_vit", [64, 96]]);
+  assert.match(readFileSync(join(cwd, "p/plan.js"), "utf8"), /\[3, 64, 96\]/);
+  assert.match(readFileSync(join(cwd, "p/weights.js"), "utf8"), /"resampleTable"/);
+  const checked = await vitc(["check", "p"], { cwd });
+  assert.equal([checked.code, checked.stdout], [0, "p: fresh\n"]);
+});
+
+test("a folder as transformers saves it is compiled, and runs from its own file", async () => {
+  const cwd = folderWith({});
+  cpSync(fixturePath("hf/dinov2"), join(cwd, "dinov2"), { recursive: true });
+  const made = await vitc(["compile", "dinov2", "--out", "p", "--no-typecheck", "--shared-runtime"], { cwd });
+  assert.is(made.code, 0, made.stderr);
+  const again = await vitc(["compile", "dinov2/config.json", "--out", "p", "--no-typecheck", "--shared-runtime"], { cwd });
+  assert.match(again.stdout, "nothing changed");
+});
+
+test("what is not known, or no ViT, is refused with the nearest name or the reason", async () => {
+  const cwd = folderWith({ "swin/config.json": '{"model_type": "swin"}', "empty/readme.md": "" });
+  for (const [reference, message] of [
+    ["timm:vit_tiny_patch16_24", /did you mean "vit_tiny_patch16_224"\?/],
+    ["hf:google/vit-base-patch16-224", /name the folder, or the file/],
+    ["swin", /"swin" is a hierarchy of windows/],
+    ["empty", /empty is a folder without a config\.json/],
+  ] as const) {
+    const { code, stdout, stderr } = await vitc(["compile", reference], { cwd });
+    assert.equal([code, stdout], [1, ""], reference);
+    assert.match(stderr, message);
+  }
+  const relative = await vitc(["compile", "timm:beit_base_patch16_224", "--image", "384"], { cwd });
+  assert.match(relative.stderr, /tables of relative positions/);
+});
+
+test.run();
