@@ -13,7 +13,7 @@ export interface Progress {
 }
 
 export interface LoadOptions {
-  /** The weight file: bytes, a Blob, a URL, a source `{name, size, read}`; in Node also a path. */
+  /** The weight file, or the manifest that `vitc pack` wrote: bytes, a Blob, a URL, a source `{name, size, read}`; in Node also a path. */
   readonly weights: WeightsInput;
   /** A device of yours. It is never destroyed here. Without it one is requested. */
   readonly device?: GPUDevice;

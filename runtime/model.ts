@@ -3,11 +3,12 @@ import { adapterKey, chooseProfiles, chooseRoutines, isTable, usableChoices, typ
 import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type AdapterInfo, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
+import { openVariantWeights, type UploadWeights } from "./packed.js";
 import type { DType, Plan, Tuned } from "./plan.js";
 import { Session, type Wait } from "./session.js";
 import { elements, toBatch, withShape, type ModelInput, type Tensor } from "./tensor.js";
 import { checkLimits, dtypeIsToBlame, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
-import { openWeights, uploadWeights, type OpenedWeights, type WeightsInput } from "./weights.js";
+import type { WeightsInput } from "./weights.js";
 
 /** A model can stand in a `using` declaration. (Said by an interface because the declaration of a computed method is emitted twice.) */
 // eslint-disable-next-line @typescript-eslint/no-unused-vars -- an interface that merges with a class must repeat its type parameters
@@ -51,6 +52,7 @@ export class Model<Outputs extends object> {
    */
   async choose(choices: Readonly<Record<string, string>>): Promise<void> {
     this.checkUsable();
+    checkChoices(this.plan, choices);
     const { adapter } = this.opened;
     const { tuned = [] } = this.chooseOptions;
     const chosen = chooseRoutines(this.plan, { ...this.chooseOptions, tuned: [{ adapter: adapterKey(adapter), choices }, ...tuned] });
@@ -89,7 +91,8 @@ export class Model<Outputs extends object> {
    * after. Calls may overlap: they run in the order they were made.
    * @throws InputError if the images do not fit; DeviceLostError if the GPU went away; VitcError after `dispose`.
    */
-  async run(input: ModelInput, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Outputs> {
+  async run(input: ModelInput, options?: { readonly signal?: AbortSignal } | null): Promise<Outputs> {
+    const signal = options?.signal;
     signal?.throwIfAborted();
     this.checkUsable();
     const { data, count } = toBatch(input, this.plan);
@@ -154,14 +157,17 @@ export class Model<Outputs extends object> {
     if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
     const { device, onProgress, signal, allowExtra } = options;
     const notice = options.onNotice ?? ((text: string) => console.warn(`${name}: ${text}`));
-    const wanted = variantsFor(definition, options.dtype ?? "auto");
+    const allowed = variantsFor(definition, options.dtype ?? "auto");
     checkTables(name, options.tuned);
     signal?.throwIfAborted();
     const platform = isNode() ? await definition.platform() : undefined;
     const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
     // A file that does not fit is named before a GPU is asked for anything.
-    let weights = await openWeights(wanted[0].recipe, source, { allowExtra, signal });
+    const weights = await openVariantWeights(allowed, source, { allowExtra, signal });
     try {
+      const { variants: wanted } = weights;
+      const checked = await weights.open(wanted[0]);
+      if (weights.notice !== undefined) notice(weights.notice);
       onProgress?.({ stage: "device", loaded: 0, total: 1 });
       const opened = device ? { device, adapter: describeAdapter(device.adapterInfo) } : await openFor(wanted, options, platform);
       try {
@@ -175,11 +181,10 @@ export class Model<Outputs extends object> {
           const next = runnable[i + 1];
           const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
           try {
-            return await Model.start<Outputs>(variant, weights, opened, { ...startOptions, tuned });
+            return await Model.start<Outputs>(variant, variant === wanted[0] ? checked : await weights.open(variant), opened, { ...startOptions, tuned });
           } catch (error) {
             if (next === undefined || !dtypeIsToBlame(error)) throw error;
             notice(`${variant.plan.dtype} cannot be used: ${messageOf(error)}; ${next.plan.dtype} is used`);
-            weights = await openWeights(next.recipe, source, { allowExtra, signal });
           }
         }
         throw new VitcError("validation", `${name} has no variant`);
@@ -193,8 +198,8 @@ export class Model<Outputs extends object> {
   }
 
   /** Kernels and weights onto a device. */
-  private static async start<Outputs extends object>(variant: Variant, weights: OpenedWeights, opened: OpenedDevice, options: StartOptions): Promise<Model<Outputs>> {
-    const { plan, kernels, recipe } = variant;
+  private static async start<Outputs extends object>(variant: Variant, uploadWeights: UploadWeights, opened: OpenedDevice, options: StartOptions): Promise<Model<Outputs>> {
+    const { plan, kernels } = variant;
     const { device, adapter } = opened;
     const { onProgress, signal, allowExtra, tuned, wait, notice } = options;
     const watch = watchDevice(device);
@@ -205,7 +210,7 @@ export class Model<Outputs extends object> {
     const session = await Session.create({ device, plan, kernels, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
     try {
       const { chosen, chooseOptions } = await chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice });
-      const { ignored } = await uploadWeights(recipe, weights, { allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
+      const { ignored } = await uploadWeights({ allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
       const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, chooseOptions, ignored);
       model.checkUsable();
       if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
@@ -279,6 +284,11 @@ async function tunedHere({ fingerprint }: Plan, platform: Platform | undefined, 
 /** Callers may come from JavaScript. */
 function checkTables(name: string, tables: unknown): void {
   if (tables !== undefined && !(Array.isArray(tables) && tables.every(isTable))) throw new VitcError("input", `${name}: tuned is a list of tables { adapter, choices }, as vitc tune --out writes them`);
+}
+
+/** Callers may come from JavaScript. */
+function checkChoices({ name }: Plan, choices: unknown): void {
+  if (typeof choices !== "object" || choices === null || !Object.values(choices).every((choice) => typeof choice === "string")) throw new VitcError("input", `${name}: choose takes names of choices by routine, { routine: choice }; {} takes all back`);
 }
 
 /** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */

@@ -4,6 +4,7 @@
  */
 import { open, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { isMainThread } from "node:worker_threads";
 import { adapterName, checkAdapterChoice, describeAdapter, messageOf, openDevice } from "./device.js";
@@ -208,7 +209,7 @@ export async function fromPath(path: string | URL): Promise<WeightsSource> {
   if (path instanceof URL && path.protocol !== "file:") throw unreadable(path.href, "not a file: URL; fromPath reads files, and fromUrl reads http");
   const file = path instanceof URL || /^file:/i.test(path) ? fileURLToPath(path) : path;
   const size = await sizeOf(file);
-  return { name: file, size, read: (offset, length, signal) => readRange(file, size, offset, length, signal) };
+  return { name: file, size, read: (offset, length, signal) => readRange(file, size, offset, length, signal), beside: (name) => fromPath(join(dirname(file), name)) };
 }
 
 async function sizeOf(file: string): Promise<number> {

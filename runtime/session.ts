@@ -105,7 +105,7 @@ export class Session {
   }
 
   /** Writes packed weights at a byte offset of weight buffer `buffer`. Resolves when more may come: copies under way are bounded. */
-  upload(buffer: number, offset: number, data: Packed): Promise<void> | void {
+  upload(buffer: number, offset: number, data: Packed | Uint8Array<ArrayBuffer>): Promise<void> | void {
     this.device.queue.writeBuffer(this.buffers.get(`weights.${buffer}`)!, offset, data);
     this.uploading += data.byteLength;
     if (this.uploading < uploadBytes) return;

@@ -14,6 +14,13 @@ export interface WeightsSource {
    * @throws WeightsError when the bytes cannot be had, and the signal's reason when it is aborted
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * A file beside this one, of about `bytes` bytes, which will be read whole. Packed weights need it, for the shards beside their manifest;
+   * other weight files are one file.
+   *
+   * @throws WeightsError when there is no such file, and the signal's reason when it is aborted
+   */
+  readonly beside?: (file: string, bytes: number, signal?: AbortSignal) => Promise<WeightsSource>;
 }
 
 /** A WeightsError about the file as a whole. */

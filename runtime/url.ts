@@ -13,20 +13,25 @@ const firstRequestBytes = 64 * 1024;
  * @throws WeightsError when the address is not usable or the server refuses, and the signal's reason when it is aborted
  */
 export async function fromUrl(address: string | URL, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<WeightsSource> {
-  const url = parseUrl(address);
+  return openUrl(parseUrl(address), firstRequestBytes, signal);
+}
+
+/** @param firstBytes how much to ask for at first: the whole file where it is to be read whole */
+async function openUrl(url: URL, firstBytes: number, signal: AbortSignal | undefined): Promise<WeightsSource> {
   const name = url.protocol === "data:" ? "weights (data URL)" : url.origin === "null" ? url.href : url.origin + url.pathname;
   if (url.protocol === "data:" || url.protocol === "blob:") return { ...fromBlob(await (await request(url, name, signal)).blob()), name };
 
-  const response = await request(url, name, signal, [0, firstRequestBytes]);
+  const beside: WeightsSource["beside"] = (file, bytes, fileSignal) => openUrl(new URL(file, url), bytes, fileSignal);
+  const response = await request(url, name, signal, [0, firstBytes]);
   if (response.status === 416) return fromBytes(new Uint8Array(0), name);
-  if (response.status === 200) return download(response, name, signal);
+  if (response.status === 200) return { ...(await download(response, name, signal)), beside };
   const size = sizeOf(response);
   if (size === undefined) {
     // Another origin hides Content-Range unless it lists it in Access-Control-Expose-Headers; without it the size is unknown.
     await discard(response);
-    return download(await request(url, name, signal), name, signal);
+    return { ...(await download(await request(url, name, signal), name, signal)), beside };
   }
-  const first = await bodyOf(response, name, 0, Math.min(size, firstRequestBytes), signal);
+  const first = await bodyOf(response, name, 0, Math.min(size, firstBytes), signal);
   return {
     name,
     size,
@@ -42,6 +47,7 @@ export async function fromUrl(address: string | URL, { signal }: { readonly sign
       }
       return bodyOf(part, name, offset, length, readSignal);
     },
+    beside,
   };
 }
 

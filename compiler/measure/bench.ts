@@ -6,6 +6,7 @@ import type { WeightsSource } from "../../runtime/weights.js";
 import { measurePeaks, type Peaks } from "./peaks.js";
 import { randomInput } from "./random-weights.js";
 import { decided, inputSize, plannedBytes, type LoadedSubject, type Subject, type SubjectWeights } from "./subject.js";
+import { fewestSamples } from "./verdict.js";
 
 /** A package at one of its dtypes, with what it is to run. */
 export interface BenchSubject extends Subject {
@@ -20,7 +21,7 @@ export interface BenchOptions {
   readonly adapter: "auto" | "gpu" | "software";
   /** Whether the driver checks every index of a kernel. */
   readonly robust: boolean;
-  /** Runs of each package, dtype and batch size; without it rounds go on for `seconds` a case, at least 3 rounds and at most 1000. */
+  /** Runs of each package, dtype and batch size; without it rounds go on for `seconds` a case, at least 5 rounds and at most 1000. */
   readonly runs?: number | undefined;
   readonly seconds: number;
   /** Called once the adapter is known and before anything is measured; what it throws ends the measurement. */
@@ -74,7 +75,8 @@ export interface BenchResult {
   readonly subjects: readonly BenchSubjectResult[];
 }
 
-const fewestRounds = 3;
+/** So that the times can be a baseline, or be compared with one. */
+const fewestRounds = fewestSamples;
 const mostRounds = 1000;
 /** Runs after the first that are not counted, unless they take longer than this together: clocks and caches settle. */
 const warmUp = { runs: 2, milliseconds: 1000 } as const;
@@ -168,18 +170,27 @@ async function loadTimed(subject: BenchSubject, { adapter, robust, onNotice, sig
   }
 }
 
-/** A source that counts the milliseconds in which any of its reads is under way. */
+/** A source that counts the milliseconds in which any read of it, or of a file beside it, is under way. */
 function timedReads(weights: WeightsSource): { readonly source: WeightsSource; reading(): number } {
   let [underWay, since, spent] = [0, 0, 0];
-  const timed: WeightsSource["read"] = async (offset, length, signal) => {
+  const timed = async <T>(read: () => Promise<T>): Promise<T> => {
     if (underWay++ === 0) since = performance.now();
     try {
-      return await weights.read(offset, length, signal);
+      return await read();
     } finally {
       if (--underWay === 0) spent += performance.now() - since;
     }
   };
-  return { source: { name: weights.name, size: weights.size, read: timed }, reading: () => spent };
+  const sourceOf = (source: WeightsSource): WeightsSource => {
+    const beside = source.beside?.bind(source);
+    return {
+      name: source.name,
+      size: source.size,
+      read: (offset, length, signal) => timed(() => source.read(offset, length, signal)),
+      ...(beside && { beside: async (file, bytes, signal) => sourceOf(await timed(() => beside(file, bytes, signal))) }),
+    };
+  };
+  return { source: sourceOf(weights), reading: () => spent };
 }
 
 interface TimedCase {

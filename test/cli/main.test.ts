@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as assert from "uvu/assert";
 import { UserError, type Cli } from "../../compiler/cli/context.js";
@@ -11,11 +13,11 @@ import { SpecError } from "../../compiler/spec/errors.js";
 import { version } from "../../compiler/version.js";
 import { AdapterError, VitcError } from "../../runtime/errors.js";
 import { suite } from "../tools/suite.js";
-import { folderWith, vitc } from "./vitc.js";
+import { folderWith, small, vitc } from "./vitc.js";
 
 const test = suite("vitc");
 const cwd = folderWith({});
-const names = ["init", "compile", "run", "explain", "diff", "check", "init-weights", "export", "doctor", "schema"];
+const names = ["init", "compile", "run", "eval", "explain", "diff", "check", "init-weights", "pack", "export", "doctor", "schema"];
 
 test("explains itself on stdout, in 80 columns, without colour in a pipe", async () => {
   const bare = await vitc([], { cwd });
@@ -78,6 +80,22 @@ test("ends quietly when nobody reads on", async () => {
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   const code = await new Promise((done) => child.on("close", done));
   assert.equal([code, stderr], [0, ""]);
+});
+
+test("works on when nobody hears its talk", async () => {
+  const main = fileURLToPath(new URL("../../compiler/cli/main.ts", import.meta.url));
+  const quiet = async (args: readonly string[]): Promise<readonly [number | null, string]> => {
+    const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), main, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    child.stderr.destroy();
+    let stdout = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+    return [await new Promise<number | null>((done) => child.on("close", done)), stdout];
+  };
+  const folder = folderWith({ "my.json": JSON.stringify(small) });
+  const [code, stdout] = await quiet(["compile", join(folder, "my.json"), "--out", join(folder, "out"), "--no-typecheck"]);
+  assert.equal([code, existsSync(join(folder, "out", "index.js"))], [0, true]);
+  assert.match(stdout, /files, \d+ written/);
+  assert.is((await quiet(["schema", "nothing"]))[0], 1);
 });
 
 test("tells mistakes, bugs and interrupts apart", () => {

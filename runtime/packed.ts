@@ -1,0 +1,201 @@
+/**
+ * Weights as `vitc pack` leaves them: a manifest, and beside it the bytes of the weight buffers as they are, cut into shards. Loading them is
+ * reading, checking and uploading; nothing is computed. Other weight files pass through here too, so that loading need not tell them apart.
+ */
+
+import { abi, type Variant } from "./definition.js";
+import type { DType, WeightRecipe } from "./plan.js";
+import type { Packed } from "./recipe.js";
+import { quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
+import type { Variants } from "./variants.js";
+import { openWeights, toSource, uploadWeights, type CheckOptions, type LoadedWeights, type LoadOptions, type WeightsInput } from "./weights.js";
+
+/** A run of bytes of a weight buffer, which is a file of its own. */
+export interface Shard {
+  /** Its name, beside the manifest. */
+  readonly file: string;
+  readonly buffer: number;
+  /** Of its first byte in the buffer; like `bytes` a multiple of 4. */
+  readonly offset: number;
+  readonly bytes: number;
+  /** In hexadecimal. */
+  readonly sha256: string;
+}
+
+/** The weights of a model in one dtype. */
+export interface PackedVariant {
+  readonly dtype: DType;
+  /** Of the plan, for people: the recipe alone decides what the bytes are. */
+  readonly fingerprint: string;
+  /** See `recipeHash`. */
+  readonly recipe: string;
+  /** By buffer, then by offset; together they are all bytes of all buffers. */
+  readonly shards: readonly Shard[];
+}
+
+export interface PackedManifest {
+  readonly format: typeof packedFormat;
+  readonly version: typeof packedVersion;
+  /** The vitc that packed. */
+  readonly vitc: string;
+  /** The model's name. */
+  readonly name: string;
+  readonly variants: readonly PackedVariant[];
+}
+
+export const packedFormat = "vitc packed weights";
+export const packedVersion = 1;
+
+/** Room for a hundred thousand shards. */
+const largestManifestBytes = 16 * 2 ** 20;
+/** Shards that are read ahead of need: bytes (one may be larger, and is then alone), and reads at once. */
+const ahead = { bytes: 64 * 2 ** 20, reads: 6 } as const;
+const again = "pack the weights of this package: npx vitc pack PACKAGE --weights FILE";
+
+/** What a recipe makes of a weight file, as a hash: the same file and the same hash are the same bytes, whatever the kernels that read them. */
+export const recipeHash = ({ tensors }: WeightRecipe): Promise<string> => sha256(new TextEncoder().encode(JSON.stringify([abi, tensors])));
+
+/** Hexadecimal. Where there is WebGPU there is `crypto.subtle`: both want a secure context. */
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export interface UploadOptions extends Omit<LoadOptions, "upload"> {
+  readonly upload: (buffer: number, offset: number, data: Packed | Uint8Array<ArrayBuffer>) => void | Promise<void>;
+}
+
+/** Loads weights that were found to fit. */
+export type UploadWeights = (options: UploadOptions) => Promise<Pick<LoadedWeights, "ignored">>;
+
+/** Weights of either kind, for one or more variants of a model. */
+export interface VariantWeights {
+  /** Those that were wanted and that the weights are there for. */
+  readonly variants: Variants;
+  /** What a user should know of that. */
+  readonly notice: string | undefined;
+  /**
+   * Checks that the weights fit a variant. No value is read before the result is called.
+   * @throws WeightsError with everything that is wrong with them
+   */
+  open(variant: Variant): Promise<UploadWeights>;
+  /** Stops whatever is still being read, a download above all. */
+  close(): void;
+}
+
+/**
+ * Finds weights, packed or not.
+ * @throws WeightsError when there are none that can be read, or when they are packed for other dtypes; the signal's reason when it is aborted
+ */
+export async function openVariantWeights(wanted: Variants, input: WeightsInput, options: CheckOptions & { readonly signal?: AbortSignal | undefined }): Promise<VariantWeights> {
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const close = (): void => stop.abort();
+  try {
+    signal.throwIfAborted();
+    const source = await toSource(input, { signal });
+    const manifest = await readManifest(source, signal);
+    if (manifest !== undefined) return { ...packedWeights(manifest, source, wanted, signal), close };
+    const open: VariantWeights["open"] = async ({ recipe }) => {
+      const opened = await openWeights(recipe, source, { ...options, signal });
+      return (uploadOptions) => uploadWeights(recipe, opened, uploadOptions);
+    };
+    return { variants: wanted, notice: undefined, open, close };
+  } catch (error) {
+    close();
+    options.signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+/** The manifest in a source, or undefined when that is something else. */
+async function readManifest(source: WeightsSource, signal: AbortSignal): Promise<PackedManifest | undefined> {
+  if (source.size < 8 || source.size > largestManifestBytes) return undefined;
+  const start = await readExactly(source, 0, 8, signal);
+  // A brace and seven characters; a safetensors file begins with a number of 8 bytes, the last of them zero.
+  if (start[0] !== 0x7b || start[7] === 0) return undefined;
+  const text = new TextDecoder().decode(await readExactly(source, 0, source.size, signal));
+  if (!text.includes(packedFormat)) return undefined;
+  let manifest: unknown;
+  try {
+    manifest = JSON.parse(text);
+  } catch (cause) {
+    throw unreadable(source.name, `this list of packed weights is damaged (${reasonOf(cause)}); copy it again, or ${again}`, cause);
+  }
+  if (!isObject(manifest) || manifest["format"] !== packedFormat) return undefined;
+  if (manifest["version"] !== packedVersion) throw unreadable(source.name, `it has version ${quote(String(manifest["version"]))} of the format of packed weights, and this runtime reads version ${packedVersion}; ${again}`);
+  if (!isManifest(manifest)) throw unreadable(source.name, `this list of packed weights is damaged or was edited; copy it again, or ${again}`);
+  return manifest;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+function isManifest(value: Record<string, unknown>): value is Record<string, unknown> & PackedManifest {
+  const { name, vitc, variants } = value;
+  return typeof name === "string" && typeof vitc === "string" && Array.isArray(variants) && variants.length > 0 && variants.every((variant: unknown) => isObject(variant) && typeof variant["dtype"] === "string" && typeof variant["recipe"] === "string" && Array.isArray(variant["shards"]) && variant["shards"].every(isShard));
+}
+
+/** A shard's name is a name alone: a manifest is no way to other folders and hosts. */
+const isShard = (shard: unknown): boolean => isObject(shard) && isCount(shard["buffer"]) && isCount(shard["offset"]) && isCount(shard["bytes"]) && typeof shard["file"] === "string" && /^\w[\w.-]*$/.test(shard["file"]) && typeof shard["sha256"] === "string";
+
+function packedWeights(manifest: PackedManifest, source: WeightsSource, wanted: Variants, signal: AbortSignal): Omit<VariantWeights, "close"> {
+  const { name, vitc } = manifest;
+  const variantFor = ({ plan }: Variant): PackedVariant | undefined => manifest.variants.find(({ dtype }) => dtype === plan.dtype);
+  const [first, ...rest] = wanted.filter((variant) => variantFor(variant) !== undefined);
+  const has = manifest.variants.map(({ dtype }) => dtype).join(" and ");
+  const asked = wanted.map(({ plan }) => plan.dtype).join(" or ");
+  if (first === undefined) throw unreadable(source.name, `it holds weights packed as ${has}, and ${asked} is asked for; ${again} --dtype ${asked.replace(" or ", ",")}`);
+  return {
+    variants: [first, ...rest],
+    notice: first === wanted[0] ? undefined : `${source.name} holds weights packed as ${has} alone; ${wanted[0].plan.dtype} is not used`,
+    async open(variant) {
+      const { plan, recipe } = variant;
+      const packed = variantFor(variant);
+      if (packed?.recipe !== (await recipeHash(recipe))) {
+        throw unreadable(source.name, `it holds weights of ${quote(name)}, packed by vitc ${vitc} for ${name === plan.name ? "another compile of it, which laid them out otherwise" : `another model than ${plan.name}`}; ${again}`);
+      }
+      const ends = plan.weightBuffers.map(() => 0);
+      for (const { buffer, offset, bytes } of packed.shards) ends[buffer] = ends[buffer] === offset && bytes % 4 === 0 ? offset + bytes : NaN;
+      if (ends.length !== plan.weightBuffers.length || ends.some((end, buffer) => end !== plan.weightBuffers[buffer])) throw unreadable(source.name, `its shards are not the weight buffers of ${plan.name}, one after another: it is damaged or was edited; ${again}`);
+      const beside = source.beside?.bind(source);
+      if (beside === undefined) throw unreadable(source.name, "the shards of packed weights lie beside this file, and bytes or a Blob do not tell where that is: pass its URL, in Node its path, or a source {name, size, read, beside}");
+      return async (options) => {
+        await uploadShards(packed.shards, (shard) => readShard(shard, beside, signal), { ...options, signal });
+        return { ignored: [] };
+      };
+    },
+  };
+}
+
+async function uploadShards(shards: readonly Shard[], read: (shard: Shard) => Promise<Uint8Array<ArrayBuffer>>, { onProgress, signal, upload }: UploadOptions): Promise<void> {
+  const total = shards.reduce((sum, { bytes }) => sum + bytes, 0);
+  const underWay: Promise<Uint8Array<ArrayBuffer>>[] = [];
+  let [started, held, loaded] = [0, 0, 0];
+  onProgress?.({ stage: "weights", loaded, total });
+  for (const { buffer, offset, bytes } of shards) {
+    for (let next = shards[started]; next !== undefined && underWay.length < ahead.reads && (held === 0 || held + next.bytes <= ahead.bytes); next = shards[++started]) {
+      held += next.bytes;
+      const reading = read(next);
+      // Whoever needs the bytes sees the failure; until then nobody has to.
+      reading.catch(() => undefined);
+      underWay.push(reading);
+    }
+    const data = await underWay.shift()!;
+    signal?.throwIfAborted();
+    await upload(buffer, offset, data);
+    held -= bytes;
+    loaded += bytes;
+    onProgress?.({ stage: "weights", loaded, total });
+  }
+}
+
+async function readShard({ file, bytes, sha256: expected }: Shard, beside: NonNullable<WeightsSource["beside"]>, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  signal.throwIfAborted();
+  const source = await beside(file, bytes, signal);
+  if (source.size !== bytes) throw unreadable(source.name, `this shard of packed weights has ${source.size} bytes, and its manifest says ${bytes}: it was cut short or replaced; copy it again, or ${again}`);
+  const data = await readExactly(source, 0, bytes, signal);
+  const found = await sha256(data);
+  if (found !== expected) throw unreadable(source.name, `this shard of packed weights is damaged: its SHA-256 is ${found.slice(0, 16)}…, and its manifest says ${quote(expected.slice(0, 16))}…; copy it again, or ${again}`);
+  return data;
+}
