@@ -1,4 +1,8 @@
 /** What load does when a device refuses kernels, or weights do not fit a dtype: it takes what works and says so, or fails with the reason. */
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import * as assert from "uvu/assert";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
@@ -87,6 +91,39 @@ else {
     assert.match(notices.at(-1)!, /^f32 cannot be used: The device refused \d+ kernels, first \S+: .*; f32 is used$/s);
     assert.ok(worstError((await model.run(images)).logits!, expected) < 1e-4);
     assert.instance(await rejection(load(definition(broken(() => true), broken(() => true)))), KernelError);
+  });
+
+  test("variants share one download, which ends with the load", async () => {
+    const file = await readFile(fixture.weightsPath);
+    let [requests, endless] = [0, false];
+    const closed: Promise<unknown>[] = [];
+    const server = createServer((_, response) => {
+      requests++;
+      closed.push(once(response, "close"));
+      // A server that ignores Range; if told to, it never comes to the end.
+      response.writeHead(200, { "Content-Length": file.length });
+      if (endless) response.write(file.subarray(0, file.length - 1000));
+      else response.end(file);
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model.safetensors`;
+      const { model } = await load(definition(broken(() => true), sound), url);
+      using _ = model;
+      assert.ok(worstError((await model.run(images)).logits!, expected) < 1e-4);
+      const each = requests;
+      endless = true;
+      assert.instance(await rejection(load(definition(broken(() => true), broken(() => true)), url)), KernelError);
+      assert.is(requests, 2 * each, "no variant downloads it anew");
+      const late = setTimeout(() => server.closeAllConnections(), 5000);
+      const began = performance.now();
+      await Promise.all(closed);
+      clearTimeout(late);
+      assert.ok(performance.now() - began < 4000, "the download went on after the load had failed");
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
   });
 
   test("a weight beyond f16 makes load take the variant that can hold it, with a notice, or fail with the tensor and the fix", async () => {

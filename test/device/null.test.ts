@@ -1,5 +1,6 @@
 /** Dawn's null backend runs nothing and checks everything: WGSL, bindings, limits, aliasing. All kernels of all examples pass through it. */
 import * as assert from "uvu/assert";
+import { specByName } from "../../compiler/families/index.js";
 import { makePlan, type CompiledPlan } from "../../compiler/plan/plan.js";
 import type { WgslKernel } from "../../compiler/kernels/kernel.js";
 import { resolve } from "../../compiler/spec/resolve.js";
@@ -42,6 +43,19 @@ for (const [name, spec] of exampleSpecs) {
   test(`takes every kernel of ${name} without a word`, async () => {
     for (const kernel of (["f32", "f16"] as const).flatMap((dtype) => makePlan(resolve(spec), { dtype }).kernels)) {
       // Models share kernels of the same sizes, and ids tell all that a kernel depends on.
+      if (seen.has(kernel.id)) continue;
+      seen.add(kernel.id);
+      assert.equal(await complaints(kernel), [], kernel.id);
+    }
+  });
+}
+
+/** One of each kind of timm's models, at its native size; `npm run bench:names` has all. */
+const named = ["vit_small_patch14_reg4_dinov2", "vit_base_patch16_siglip_256", "vit_base_patch16_clip_quickgelu_224", "aimv2_large_patch14_224", "eva02_large_patch14_448", "vit_base_patch16_dinov3", "vit_small_patch16_rope_mixed_ape_224", "beit_base_patch16_224", "beit3_base_patch16_224", "vit_base_patch16_xp_224", "vit_small_patch16_18x2_224", "vit_base_patch16_rpn_224", "vit_dpwee_patch16_reg1_gap_256", "vit_pe_core_base_patch16_224", "test_vit3"];
+
+for (const name of named) {
+  test(`takes every kernel of timm's ${name} without a word`, async () => {
+    for (const kernel of makePlan(resolve(specByName(`timm:${name}`).spec)).kernels) {
       if (seen.has(kernel.id)) continue;
       seen.add(kernel.id);
       assert.equal(await complaints(kernel), [], kernel.id);

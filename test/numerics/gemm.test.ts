@@ -72,7 +72,7 @@ else {
       const of = gemm(options, dtype);
       test(`${dtype}: ${title}`, () => compareCandidates(device, of, everyCandidate.has(title) ? {} : { choices: oneOfEach(choicesFor(device, of), i) }));
     });
-    for (const activation of ["gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "tanh"] as const) {
+    for (const activation of ["gelu", "gelu_tanh", "quick_gelu", "relu", "sigmoid", "silu", "tanh"] as const) {
       test(`${dtype}: ${activation}`, () => compareCandidates(device, gemm({ x: [1, 17, 24], w: [20, 24], activation, magnitude: 3 }, dtype), { choices: ["register_8x8_w8x8"] }));
     }
   }
@@ -110,7 +110,7 @@ else {
 
   test("no activation overflows at 1000 or far beyond", async () => {
     const numbers = Float64Array.from([1000, -1000, 100, -100, 88.8, -88.8, 3e4, -3e4]);
-    for (const kind of ["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "tanh"] as const) {
+    for (const kind of ["gelu", "gelu_tanh", "quick_gelu", "sigmoid", "silu", "relu", "tanh"] as const) {
       const { actual, exact } = await activated(kind, numbers);
       exact.forEach((expected, i) => assert.ok(Math.abs(actual[i]! - expected) <= activationError(expected), `${kind}(${numbers[i]}) is ${actual[i]}, not ${expected}`));
     }
