@@ -6,7 +6,7 @@
 import { abi, type Variant } from "./definition.js";
 import type { DType, WeightRecipe } from "./plan.js";
 import type { Packed } from "./recipe.js";
-import { quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
+import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
 import type { Variants } from "./variants.js";
 import { openWeights, toSource, uploadWeights, type CheckOptions, type LoadedWeights, type LoadOptions, type WeightsInput } from "./weights.js";
 
@@ -128,7 +128,6 @@ async function readManifest(source: WeightsSource, signal: AbortSignal): Promise
   return manifest;
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function isManifest(value: Record<string, unknown>): value is Record<string, unknown> & PackedManifest {

@@ -7,7 +7,7 @@
 
 import { WeightsError, type WeightProblem } from "./errors.js";
 import { recognizeFile } from "./impostors.js";
-import { quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
+import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
 
 /** Bits of an element, by the name that safetensors gives the type. Types below a byte are packed without gaps. */
 const elementBits = {
@@ -49,10 +49,11 @@ const maximumHeaderBytes = 100_000_000;
  * Reads and checks the header of a safetensors file. On return every tensor's bytes lie inside the file, have the length of its shape
  * and dtype, and the tensors cover the file without overlaps or holes.
  *
+ * @param start the file's first bytes, as `readStart` has them, if they were read already
  * @throws WeightsError listing everything that is wrong, or naming the format that the file seems to have instead
  */
-export async function readHeader(source: WeightsSource, signal?: AbortSignal): Promise<SafetensorsFile> {
-  const start = await readExactly(source, 0, Math.min(source.size, 512), signal);
+export async function readHeader(source: WeightsSource, signal?: AbortSignal, start?: Uint8Array): Promise<SafetensorsFile> {
+  start ??= await readStart(source, signal);
   const length = start.length < 8 ? 0 : Number(new DataView(start.buffer, start.byteOffset).getBigUint64(0, true));
   const braceFollows = start[8] === 0x7b;
   if (!braceFollows || length > source.size - 8 || length > maximumHeaderBytes) {
@@ -61,6 +62,9 @@ export async function readHeader(source: WeightsSource, signal?: AbortSignal): P
   const header = parseHeader(await readExactly(source, 8, length, signal), source.name);
   return checkHeader(header, source, 8 + length);
 }
+
+/** What tells kinds of files apart. */
+export const readStart = (source: WeightsSource, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> => readExactly(source, 0, Math.min(source.size, 512), signal);
 
 function describeStart(size: number, length: number, braceFollows: boolean): string {
   if (size < 8) return `not a safetensors file: it has ${size} bytes, the shortest has 8`;
@@ -150,9 +154,6 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, extent) => count * extent, 1);
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 function isType(value: unknown): value is SafetensorsType {
   return typeof value === "string" && Object.hasOwn(elementBits, value);

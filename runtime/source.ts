@@ -15,8 +15,7 @@ export interface WeightsSource {
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * A file beside this one, of about `bytes` bytes, which will be read whole. Packed weights need it, for the shards beside their manifest;
-   * other weight files are one file.
+   * A file beside this one, of which the first `bytes` bytes are wanted first. Weights in several files need it, for those that a list names.
    *
    * @throws WeightsError when there is no such file, and the signal's reason when it is aborted
    */
@@ -120,3 +119,6 @@ export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error && error.cause.message !== "" ? error.cause.message : error.message;
 }
+
+/** Whether something that was parsed has fields. */
+export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);

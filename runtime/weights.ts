@@ -7,7 +7,8 @@ import { followNaming } from "./naming.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
 import { packTensor, type Packed } from "./recipe.js";
-import { readHeader, type FileTensor, type SafetensorsFile } from "./safetensors.js";
+import type { FileTensor, SafetensorsFile } from "./safetensors.js";
+import { openFile } from "./sharded.js";
 import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
 import { fromUrl } from "./url.js";
 
@@ -82,8 +83,7 @@ export async function openWeights(recipe: WeightRecipe, input: WeightsInput, opt
   const signal = withSignal(options.signal, stop);
   try {
     signal.throwIfAborted();
-    const source = await toSource(input, { signal });
-    const file = await readHeader(source, signal);
+    const { source, file } = await openFile(await toSource(input, { signal }), signal);
     const followed = followNaming(recipe, file.tensors);
     const problems = checkFollowed(followed, file, options);
     if (problems.length > 0) throw new WeightsError(problems, followed.naming === undefined ? source.name : `${source.name}, read by the names of ${followed.naming}`);
