@@ -8,7 +8,7 @@ import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
 import { packTensor, type Packed } from "./recipe.js";
 import type { FileTensor, SafetensorsFile } from "./safetensors.js";
-import { openFile } from "./sharded.js";
+import { openFile } from "./weight-file.js";
 import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
 import { fromUrl } from "./url.js";
 

@@ -38,7 +38,7 @@ test("tensors come from their files, as if those were one", async () => {
 });
 
 test("a tensor that is read across the end of a file comes whole", async () => {
-  const { openFile } = await import("../../runtime/sharded.js");
+  const { openFile } = await import("../../runtime/weight-file.js");
   const { source } = await openFile(await fromPath(written({ "model.safetensors.index.json": index, ...shards })), new AbortController().signal);
   const first = shards["model-00001-of-00002.safetensors"];
   assert.equal([...(await source.read(first.length - 4, 8))], [...first.subarray(-4), ...shards["model-00002-of-00002.safetensors"].subarray(0, 4)]);

@@ -1,5 +1,6 @@
-/** Weights in several safetensors files, listed by a `model.safetensors.index.json` as transformers writes it. */
+/** What kind of weight file a source is: one of safetensors, several that a `model.safetensors.index.json` lists, as transformers writes it, or an .npz. */
 
+import { isZip, readNpz } from "./npz.js";
 import { readHeader, readStart, type FileTensor, type SafetensorsFile } from "./safetensors.js";
 import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
 
@@ -24,7 +25,7 @@ export interface OpenedFile {
 export async function openFile(source: WeightsSource, signal: AbortSignal): Promise<OpenedFile> {
   const start = await readStart(source, signal);
   const index = await readIndex(source, start, signal);
-  if (index === undefined) return { source, file: await readHeader(source, signal, start) };
+  if (index === undefined) return { source, file: (isZip(start) ? await readNpz(source, signal) : undefined) ?? (await readHeader(source, signal, start)) };
   if (source.beside === undefined) throw unreadable(source.name, "the files that this index lists lie beside it, and bytes or a Blob do not tell where that is: pass its URL, in Node its path, or a source {name, size, read, beside}");
   const names = [...new Set(index.values())].sort();
   const shards: OpenedFile[] = [];
