@@ -43,7 +43,7 @@ export interface ChooseOptions {
   readonly adapter: AdapterInfo;
   /** Features of the device. */
   readonly features: ReadonlySet<string>;
-  /** Measured tables, which go before the plan's own. For each routine the first that fits the adapter and names it counts. */
+  /** Measured tables, which go before the plan's own. For each routine the first counts that fits the adapter and names a choice that can run. */
   readonly tuned?: readonly Tuned[] | undefined;
   /** Ids of kernels that the device was found not to compile. */
   readonly refused?: ReadonlySet<string> | undefined;
@@ -55,7 +55,7 @@ export function chooseRoutines(plan: Plan, options: ChooseOptions): ReadonlyMap<
   const target = plan.targets.indexOf(targetOf(options.adapter));
   const key = adapterKey(options.adapter);
   const tables = [...(options.tuned ?? []), ...plan.tuned].filter(({ adapter }) => adapter === key).map(({ choices }) => choices);
-  const wanted = ({ id }: Routine): string | undefined => tables.find((choices) => Object.hasOwn(choices, id))?.[id];
+  const wanted = ({ id }: Routine): readonly string[] => tables.flatMap((choices) => (Object.hasOwn(choices, id) ? [choices[id]!] : []));
   return new Map(plan.routines.map((routine) => [routine.id, chooseRoutine(routine, { usable: usableChoices(routine, kernels, options), target, wanted: wanted(routine) })]));
 }
 
@@ -64,10 +64,11 @@ export function usableChoices(routine: Routine, kernels: ReadonlyMap<string, Ker
   return routine.choices.filter(({ launches }) => launches.every(({ kernel }) => runsOn(kernels.get(kernel)!, options)));
 }
 
-function chooseRoutine(routine: Routine, { usable, target, wanted }: { readonly usable: readonly Choice[]; readonly target: number; readonly wanted: string | undefined }): Chosen {
+function chooseRoutine(routine: Routine, { usable, target, wanted }: { readonly usable: readonly Choice[]; readonly target: number; readonly wanted: readonly string[] }): Chosen {
   const first = usable[0] ?? routine.choices[0]!;
   if (usable.length <= 1) return { choice: first, by: "only" };
-  const measured = usable.find(({ name }) => name === wanted);
+  // A table may be of another version, or of a device that could do more.
+  const measured = wanted.flatMap((name) => usable.filter((choice) => choice.name === name))[0];
   if (measured) return { choice: measured, by: "tuned" };
   const cost = ({ costs }: Choice): number => costs[target] ?? 0;
   return { choice: usable.reduce((a, b) => (cost(b) < cost(a) ? b : a)), by: "cost" };

@@ -6,12 +6,13 @@ import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, constants, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { access, lstat, mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { constants as osConstants, homedir, tmpdir } from "node:os";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { constants as osConstants, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import { createBrotliDecompress } from "node:zlib";
 import { messageOf } from "./device.js";
+import { userCache } from "./node-tuned.js";
 
 /** Where a software Vulkan driver lies (its ICD manifest and the Vulkan loader to use with it), or why there is none. */
 export type SoftwareAdapter = { readonly icd: string; readonly loader: string; readonly source: string } | { readonly reason: string };
@@ -206,8 +207,7 @@ async function unpackOne(packed: Packed, folder: string): Promise<void> {
 
 /** The user's cache folder for this project, or a private one among the temporary files where there is no writable home. */
 async function cacheFolder(): Promise<string> {
-  const base = process.env["XDG_CACHE_HOME"];
-  const home = join(base !== undefined && isAbsolute(base) ? base : join(homedir(), ".cache"), "vitc");
+  const home = join(userCache(), "vitc");
   const user = process.getuid?.() ?? 0;
   const temporary = join(tmpdir(), `vitc-${user}`);
   const failures: string[] = [];

@@ -34,8 +34,8 @@ function parse(text: string): unknown {
   }
 }
 
-/** $XDG_CACHE_HOME wherever it is set, and else what the system has for caches. */
-function userCache(): string {
+/** The user's cache folder: $XDG_CACHE_HOME wherever it is set, and else what the system has for caches. */
+export function userCache(): string {
   const named = process.env["XDG_CACHE_HOME"];
   if (named !== undefined && isAbsolute(named)) return named;
   switch (process.platform) {

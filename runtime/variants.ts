@@ -14,7 +14,7 @@ export function variantsFor({ variants, command }: ModelDefinition, dtype: strin
   const [first, ...rest] = variants.filter(({ plan }) => plan.dtype === dtype);
   if (first) return [first, ...rest];
   const has = variants.map(({ plan }) => plan.dtype);
-  const fix = dtype === "f16" || dtype === "f32" ? `; compile it for both: ${command} --dtype ${[...has, dtype].join(",")}` : "";
+  const fix = dtype === "f16" || dtype === "f32" ? `; compile it for both: ${compiledFor(command, [...has, dtype])}` : "";
   throw new VitcError("input", `dtype is ${JSON.stringify(dtype)}; ${variants[0].plan.name} was compiled for ${has.join(" and ")} (or "auto")${fix}`);
 }
 
@@ -26,8 +26,11 @@ export function runnableVariants({ variants, command }: ModelDefinition, wanted:
   const [first, ...rest] = wanted.filter(({ plan }) => missingFeatures(plan, device).length === 0);
   if (first) return [first, ...rest];
   const { plan } = wanted[0];
-  throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; ${variants.some(({ plan: { dtype } }) => dtype === "f32") ? 'load it with dtype "f32"' : `compile it for f32 as well: ${command} --dtype ${variants.map(({ plan: { dtype } }) => dtype).join(",")},f32`}`);
+  throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; ${variants.some(({ plan: { dtype } }) => dtype === "f32") ? 'load it with dtype "f32"' : `compile it for f32 as well: ${compiledFor(command, [...variants.map(({ plan: { dtype } }) => dtype), "f32"])}`}`);
 }
+
+/** The command that made a package, for other dtypes than it was made for. */
+const compiledFor = (command: string, dtypes: readonly string[]): string => `${command.replace(/ --dtype \S+/, "")} --dtype ${dtypes.join(",")}`;
 
 /** Features without which some routine of the plan cannot be done at all. */
 export function missingFeatures(plan: Plan, device: GPUDevice): readonly string[] {

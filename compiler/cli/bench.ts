@@ -1,12 +1,11 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
 import { adapterName } from "../../runtime/device.js";
 import type { DType } from "../../runtime/plan.js";
 import { bench, type BenchResult, type BenchSubject } from "../measure/bench.js";
 import { summarize } from "../measure/statistics.js";
-import { compareTimes } from "../measure/verdict.js";
+import { fewestSamples } from "../measure/verdict.js";
 import { version } from "../version.js";
+import { compare, comparisonText, expectAdapter, expectComparable, readBaseline } from "./baseline.js";
 import { UserError, type Cli } from "./context.js";
 import { mebibytes, table } from "./format.js";
 import { benchShape, type BenchReport } from "./json-bench.js";
@@ -18,11 +17,13 @@ interface Options extends MeasureOptions {
   readonly batch?: readonly number[];
   readonly dtype?: readonly DType[];
   readonly baseline?: string;
-  readonly failOver: number;
+  readonly failOver?: number;
 }
 
 type Load = BenchReport["loads"][number];
-type Compared = NonNullable<BenchReport["comparison"]>;
+
+/** How much slower is too slow, where --fail-over does not say. */
+const standardFailOver = 0.1;
 
 /** `vitc bench PACKAGE...`: how fast packages load and run, and whether they became slower. */
 export function benchCommand(cli: Cli): Command {
@@ -35,10 +36,10 @@ export function benchCommand(cli: Cli): Command {
     .addOption(dtypesOption("dtypes to run, as f32,f16 (default: all that the package was compiled for)"))
     .addOption(robustOption())
     .addOption(runsOption("runs of each package, dtype and batch size"))
-    .addOption(secondsOption("or: how long to run each, at least 3 times", 10))
+    .addOption(secondsOption(`or: how long to run each, at least ${fewestSamples} times`, 10))
     .addOption(adapterOption())
-    .option("--baseline <file>", "compare with what --json printed before; exit code 1 if anything became slower")
-    .addOption(new Option("--fail-over <share>", "with --baseline: how much slower is too slow").argParser(parseShare).default(0.1, "10%"))
+    .option("--baseline <file>", "compare with what --json printed before; exit code 1 if anything became slower, or nothing could be compared")
+    .addOption(new Option("--fail-over <share>", `with --baseline: how much slower is too slow (default: ${standardFailOver * 100}%)`).argParser(parseShare))
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -68,20 +69,24 @@ function parseShare(text: string): number {
 async function run(cli: Cli, references: readonly string[], options: Options): Promise<void> {
   const names = [...new Set(references)];
   // What can be wrong is looked at before anything is measured.
+  if (options.baseline === undefined && options.failOver !== undefined) throw new UserError("--fail-over says how much slower than a baseline is too slow, and there is none: add --baseline FILE, or leave it out");
+  if (options.baseline !== undefined && options.runs !== undefined && options.runs < fewestSamples) throw new UserError(`--runs ${options.runs} with --baseline: a change is told from noise with ${fewestSamples} runs at least, better 20 (--runs 20)`);
   const baseline = options.baseline === undefined ? undefined : await readBaseline(options.baseline, cli.cwd);
   const packages: MeasuredPackage[] = [];
   for (const name of names) packages.push(await openPackage(name, options.weights, cli.cwd));
   const subjects = packages.flatMap((opened) => subjectsOf(opened, options));
+  const robust = options.robust === true;
+  if (baseline) expectComparable(baseline, subjects.flatMap(({ name: folder, plan: { name, fingerprint, dtype }, batches }) => batches.map((batch) => ({ package: folder, name, fingerprint, dtype, robust, batch }))), cli.cwd);
   const notices = [...randomNotice(packages)];
   const line = cli.progress("Measuring");
   const result = await bench({
     subjects,
     adapter: options.adapter,
-    robust: options.robust === true,
+    robust,
     runs: options.runs,
     seconds: options.seconds,
     onAdapter: (adapter) => {
-      if (baseline) expectAdapter(options.baseline!, baseline, adapterName(adapter));
+      if (baseline) expectAdapter(baseline, adapterName(adapter));
     },
     onNotice: (notice) => void (notices.includes(notice) || notices.push(notice)),
     onProgress: (share, detail) => line.update(share, `(${detail})`),
@@ -89,8 +94,8 @@ async function run(cli: Cli, references: readonly string[], options: Options): P
   }).finally(() => line.done());
   notices.push(...peakNotices(result.peaks));
 
-  const measured = reportOf(result, packages, options.robust === true, notices);
-  const comparison = baseline && compare(options.baseline!, baseline, measured, options.failOver);
+  const measured = reportOf(result, packages, robust, notices);
+  const comparison = baseline && compare(baseline, measured, options.failOver ?? standardFailOver, cli.cwd);
   const report: BenchReport = { ...measured, comparison: comparison ?? null };
   if (comparison?.failed) process.exitCode = 1;
   if (options.json === true) return cli.json(benchShape, report);
@@ -129,37 +134,6 @@ function reportOf({ adapter, startMilliseconds, peaks, subjects }: BenchResult, 
   return report;
 }
 
-// ---------------------------------------------------------------------------------------------------- baseline
-
-async function readBaseline(path: string, cwd: string): Promise<BenchReport> {
-  const text = await readFile(resolve(cwd, path), "utf8").catch((cause: unknown) => {
-    throw new UserError(`--baseline ${path} cannot be read (${cause instanceof Error ? cause.message : String(cause)}); make one with: npx vitc bench PACKAGE --json > ${path}`, { cause });
-  });
-  try {
-    return benchShape.parse(JSON.parse(text));
-  } catch (cause) {
-    throw new UserError(`--baseline ${path} is not what this version's \`vitc bench --json\` prints; make it again with: npx vitc bench PACKAGE --json > ${path}`, { cause });
-  }
-}
-
-/** @throws UserError when the baseline was measured on another adapter: that would compare machines and not packages. */
-function expectAdapter(path: string, { adapter }: BenchReport, now: string): void {
-  if (adapter.name !== now) throw new UserError(`--baseline ${path} was measured on ${adapter.name}, and this is ${now}: measure the baseline on this machine, or choose its adapter with --adapter`);
-}
-
-function compare(path: string, before: BenchReport, now: Omit<BenchReport, "comparison">, allowed: number): Compared {
-  const reliable = before.peaks.compute.reliable && now.peaks.compute.reliable;
-  const machine = reliable ? before.peaks.compute.rate / now.peaks.compute.rate : 1;
-  const cases = now.cases.map(({ name, dtype, robust, batch, samples }): Compared["cases"][number] => {
-    const row = { name, dtype, robust, batch };
-    const known = before.cases.find((candidate) => candidate.name === name && candidate.dtype === dtype && candidate.robust === robust && candidate.batch === batch);
-    if (known === undefined || known.samples.length === 0) return { ...row, verdict: "new", ratio: null, interval: null, reason: "the baseline has no such case" };
-    const { kind, ratio, interval, reason } = compareTimes({ before: known.samples, after: samples, allowed, machine });
-    return { ...row, verdict: kind, ratio, interval, reason };
-  });
-  return { baseline: path, allowed, failed: cases.some(({ verdict }) => verdict === "slower"), cases };
-}
-
 // -------------------------------------------------------------------------------------------------------- text
 
 function text({ peaks, startMilliseconds, loads, cases, unavailable, comparison }: BenchReport, adapter: string): string {
@@ -173,7 +147,7 @@ function text({ peaks, startMilliseconds, loads, cases, unavailable, comparison 
     ...cases.map(({ package: folder, dtype, batch, milliseconds: { count, p50, p95, min }, imagesPerSecond, flopRate, computeShare, byteRate, memoryShare }) => [folder, dtype, String(batch), String(count), milliseconds(p50), milliseconds(p95), milliseconds(min), digits(imagesPerSecond), digits(flopRate / 1e9), percent(computeShare), digits(byteRate / 1e9), percent(memoryShare), memoryText(loads, folder, dtype)]),
   ]);
   const lacking = unavailable.map(({ package: folder, dtype, reason }) => `${folder}, ${dtype}, was not measured: ${reason}`).join("\n");
-  const compared = comparison && [`against ${comparison.baseline}`, ...comparison.cases.map(({ name, dtype, batch, verdict, reason }) => `  ${name}, ${dtype}, batch ${batch}: ${verdict === "slower" ? "SLOWER" : verdict}, ${reason}`)].join("\n");
+  const compared = comparison && comparisonText(comparison);
   return [`${adapter}, found in ${milliseconds(startMilliseconds)}${checked}; ${peaksText(peaks)}`, loading, running, lacking, compared ?? ""].filter((part) => part !== "").join("\n\n");
 }
 

@@ -73,12 +73,17 @@ const load = z.strictObject({
   decided: decidedShape,
 });
 
-const comparison = z.strictObject({
+const compared = {
+  package: z.string(),
   name: z.string(),
   dtype,
   robust,
   batch: count,
-  verdict: z.enum(["slower", "faster", "unclear", "same", "new"]).describe("`new`: the baseline has no such case. `unclear`: the difference is not beyond the noise."),
+};
+
+const comparison = z.strictObject({
+  ...compared,
+  verdict: z.enum(["slower", "faster", "unclear", "same", "new", "ambiguous"]).describe("`new`: the baseline has no such case. `ambiguous`: it has several, of other folders and plans. `unclear`: the difference is not beyond the noise."),
   ratio: time.nullable().describe("Median now over median of the baseline."),
   interval: z.strictObject({ low: time, high: time }).nullable().describe("95 % interval of the ratio, by a block bootstrap of the samples."),
   reason: z.string(),
@@ -97,8 +102,10 @@ export const benchShape = z.strictObject({
   comparison: z.strictObject({
     baseline: z.string().describe("The file, as it was given."),
     allowed: time.describe("Share by which a case may be slower: 0.1 for 10 %."),
-    failed: z.boolean().describe("Whether any case is slower; the exit code is then 1."),
+    compared: count.describe("Cases of which both have times."),
+    failed: z.boolean().describe("Whether any case is slower, or none could be compared; the exit code is then 1."),
     cases: z.array(comparison),
+    missing: z.array(z.strictObject(compared)).describe("Cases of the baseline that were not measured now."),
   }).nullable().describe("With --baseline."),
 });
 

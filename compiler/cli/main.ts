@@ -84,7 +84,7 @@ Examples:
   $ vitc doctor                               can this machine run a model?
 
 A SPEC is file.ts (#export names one of several), file.js or file.json; a model
-of timm, as timm:vit_base_patch16_224; or the config.json of timm or transformers.
+of timm, as timm:vit_base_patch16_224; or a config.json (timm, transformers).
 Results go to stdout, talk to stderr; --json works everywhere.
 Exit codes: 0 done, 1 a mistake or a stale package, 2 a bug in vitc.`;
 

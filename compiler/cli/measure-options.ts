@@ -93,7 +93,7 @@ async function importRecipe({ folder }: ImportedPackage, name: string): Promise<
 export function expectBatch(name: string, plan: Plan, batch: number): void {
   if (profileOf(plan, batch) !== undefined) return;
   const sizes = plan.programs.infer.map((profile) => profile.batch);
-  throw new UserError(`--batch ${batch}: ${name} was compiled for ${sizes.length === 1 ? "batch" : "batches"} ${sizes.join(", ")}; compile it for this one with: npx vitc compile SPEC --batch ${[...sizes, batch].join(",")} --out ${name}`);
+  throw new UserError(`--batch ${batch}: ${name} was compiled for ${sizes.length === 1 ? "batch" : "batches"} ${sizes.join(", ")}; compile it for this one with: npx vitc compile SPEC --batch ${[...sizes, batch].toSorted((a, b) => a - b).join(",")} --out ${name}`);
 }
 
 export const randomNotice = (packages: readonly MeasuredPackage[]): readonly string[] =>

@@ -8,13 +8,13 @@ import { openNetwork } from "../measure/tune-network.js";
 import { tune, type TuneResult } from "../measure/tune.js";
 import { changeOf } from "../measure/tune-decision.js";
 import { version } from "../version.js";
-import type { Cli } from "./context.js";
+import { UserError, type Cli } from "./context.js";
 import { plural } from "./format.js";
 import { tuneShape, type TuneReport } from "./json-tune.js";
 import { adapterOption, clockOption, microseconds, openPackage, percent, randomNotice, weightsOption, type MeasureOptions } from "./measure-options.js";
 import { dtypeOption, jsonOption } from "./options.js";
 import { planFor } from "./run-package.js";
-import { addToCache, addToFile, expectTables } from "./tuning-file.js";
+import { addToCache, addToFile, cacheFault, expectTables } from "./tuning-file.js";
 import { expectWritable } from "./write-whole.js";
 
 interface Options extends Pick<MeasureOptions, "weights" | "adapter" | "json"> {
@@ -71,6 +71,8 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
   const line = cli.progress(`Tuning ${opened.found.plan.name}`);
   try {
     const plan = await planFor(opened.found, reference, options, onNotice);
+    const fault = out !== undefined || options.dryRun === true ? undefined : await cacheFault(plan.fingerprint);
+    if (fault !== undefined) onNotice(notKept(fault));
     const { input: weights } = await opened.weights(signal);
     line.update(0, "(loading)");
     const { network, adapter, clock, dispose } = await openNetwork({ subject: { name: reference, plan, load: (loading) => opened.found.load(loading) }, weights, adapter: options.adapter, clock: options.clock, onNotice, signal });
@@ -80,7 +82,7 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
       const seconds = (performance.now() - began) / 1000;
       const found = tableOf(plan, adapterKey(adapter), result);
       const measured = result.routines.some((routine) => routine.measured);
-      const file = options.dryRun === true || !measured ? undefined : await write(cli, plan, found, out);
+      const file = options.dryRun === true || !measured || fault !== undefined ? undefined : await write(cli, plan, found, out, onNotice);
       if (result.outOfTime) onNotice(`The budget of ${options.budget} s was spent before all was measured: give more with --budget.`);
       if (result.combined !== undefined) onNotice(`All switches together are wrong, so nothing is switched: ${result.combined}`);
       const report: TuneReport = {
@@ -97,7 +99,7 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
       if (options.json === true) return cli.json(tuneShape, report);
       for (const notice of notices) cli.say(notice);
       cli.print(text(report));
-      cli.say(file === undefined ? (options.dryRun === true ? "wrote nothing (--dry-run)" : "wrote nothing: nothing was measured") : `wrote ${shown(file, cli.cwd)}`);
+      cli.say(file === undefined ? `wrote nothing${options.dryRun === true ? " (--dry-run)" : measured ? "" : ": nothing was measured"}` : `wrote ${shown(file, cli.cwd)}`);
     } finally {
       dispose();
     }
@@ -115,11 +117,21 @@ function tableOf(plan: Plan, adapter: string, { routines, choices }: TuneResult)
   return { adapter, choices: Object.fromEntries(routines.filter(({ id, measured }) => measured || Object.hasOwn(carried, id)).map(({ id }) => [id, choices[id]!])) };
 }
 
-async function write(cli: Cli, plan: Plan, found: Tuned, out: string | undefined): Promise<string> {
-  if (out === undefined) return addToCache(plan.fingerprint, found, cli);
-  await addToFile(out, found, cli);
-  return out;
+/** Where it was written, if it was. What was measured is told in any case; the exit code is 1 if a file that was asked for is not written. */
+async function write(cli: Cli, plan: Plan, found: Tuned, out: string | undefined, onNotice: (notice: string) => void): Promise<string | undefined> {
+  try {
+    if (out === undefined) return await addToCache(plan.fingerprint, found, cli);
+    await addToFile(out, found, cli);
+    return out;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    onNotice(out === undefined ? notKept(error.message) : error.message);
+    if (out !== undefined) process.exitCode = 1;
+    return undefined;
+  }
 }
+
+const notKept = (fault: string): string => `This machine's cache cannot keep the result (${fault}): loading does not go by it. Set XDG_CACHE_HOME to a folder that can be written, or write a table with --out.`;
 
 /** A file as a person names it. */
 function shown(file: string, cwd: string): string {

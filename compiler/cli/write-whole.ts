@@ -13,7 +13,9 @@ export async function expectWritable(option: string, path: string, endings: read
   const file = resolve(cwd, path);
   if (endings?.includes(extname(file).toLowerCase()) === false) throw new UserError(`${option} ${path}: the name must end in ${endings.join(" or ")}`);
   const [there, folder] = await Promise.all([file, dirname(file)].map((name) => stat(name).catch(() => undefined)));
-  if (folder?.isDirectory() !== true) throw new UserError(`${option} ${path}: there is no folder ${relative(cwd, dirname(file)) || "."}; make it first`);
+  const shown = relative(cwd, dirname(file)) || ".";
+  if (folder === undefined) throw new UserError(`${option} ${path}: there is no folder ${shown}; make it first`);
+  if (!folder.isDirectory()) throw new UserError(`${option} ${path}: ${shown} is a file and no folder; name another`);
   if (there && !there.isFile()) throw new UserError(`${option} ${path} is ${there.isDirectory() ? "a folder" : "not a regular file"}: name a file`);
   const fault = await writeFault(file);
   if (fault !== undefined) throw new UserError(`${option} ${path} cannot be written (${fault}): name another file`);

@@ -27,6 +27,7 @@ async function packageOf(name: string, batch: readonly number[], dtype: readonly
 
 /** Two batch sizes, and one where they do not matter: building pipelines takes most of the time on a software adapter. */
 const folder = await packageOf("two", [1, 2]);
+const sparse = await packageOf("sparse", [1, 4]);
 const single = await packageOf("one", [1]);
 const both = await packageOf("both", [1], ["f16", "f32"]);
 
@@ -46,12 +47,16 @@ refusals("what cannot be measured is refused before anything is", async () => {
     refused(["bench", both, folder, "--dtype", "f16"], /--dtype f16: .*two was compiled for f32; compile it for this one too with: npx vitc compile SPEC --dtype f32,f16/),
     refused(["bench", folder, "--dtype", "f64"], /Write f32, f16, or both/),
     refused(["bench", folder, "--batch", "1,3"], /--batch 3: .* was compiled for batches 1, 2; .*vitc compile SPEC --batch 1,2,3/),
+    // However the sizes come, the command has them in the order that compile wants.
+    refused(["bench", sparse, "--batch", "3"], /vitc compile SPEC --batch 1,3,4 --out/),
     refused(["bench", folder, "--baseline", absent], /cannot be read .*vitc bench PACKAGE --json > /),
     refused(["bench", folder, "--baseline", bad], /not what this version's/),
   ]);
   await Promise.all([
     refused(["bench", folder, "--runs", "0"], /from 1 to 100000/),
     refused(["bench", folder, "--fail-over", "ten"], /as 10% or 0\.1/),
+    refused(["bench", folder, "--fail-over", "5%"], /--fail-over says how much slower than a baseline is too slow, and there is none: add --baseline FILE/),
+    refused(["bench", folder, "--runs", "4", "--baseline", bad], /--runs 4 with --baseline: .* 5 runs at least, better 20/),
     refused(["profile", folder, "--trace", "my.ts"], /must end in \.json/),
     refused(["profile", join(root, "none")], /there is no folder/),
     refused(["profile", folder, "--dtype", "f16"], /was compiled for f32/),
@@ -62,6 +67,8 @@ refusals("what cannot be measured is refused before anything is", async () => {
     refused(["tune", folder, "--out", "table.txt"], /must end in \.json/),
     refused(["tune", folder, "--out", join(root, "bad.json")], /bad\.json: a file that vitc tune did not write is there already/),
     refused(["tune", root], /is not a package of vitc/),
+    // Neither is asked of the adapter first: both would take minutes.
+    ...(process.platform === "linux" ? [refused(["tune", folder, "--out", "/proc/t.json"], /--out \/proc\/t\.json cannot be written \(E/), refused(["profile", folder, "--html", "/proc/p.html"], /--html \/proc\/p\.html cannot be written \(E/), refused(["profile", folder, "--trace", join(root, "bad.json", "t.json")], /bad\.json is a file and no folder/)] : []),
   ]);
 });
 
@@ -135,8 +142,11 @@ else {
     assert.match(slower.stdout, /package +dtype +batch +runs +p50/);
     assert.equal([faster.code, /batch 1: faster, -/.test(faster.stdout)], [0, true], faster.stdout + faster.stderr);
     // Checked indices are another case than unchecked ones.
-    const checked = await vitc(["bench", single, "--runs", "5", "--robust", "--baseline", fast, "--json", ...software], { cwd });
-    assert.equal([checked.code, benchShape.parse(JSON.parse(checked.stdout)).comparison!.cases.map(({ robust, verdict }) => [robust, verdict])], [0, [[true, "new"]]]);
+    await refused(["bench", single, "--runs", "5", "--robust", "--baseline", fast, ...software], /nothing to compare with: .*every index checked/);
+    // However little time there is, the runs are enough to tell.
+    const hurried = await vitc(["bench", single, "--seconds", "0.001", "--baseline", fast, "--json", ...software], { cwd });
+    const { cases, comparison } = benchShape.parse(JSON.parse(hurried.stdout));
+    assert.equal([hurried.code, cases[0]!.samples.length, comparison!.cases.map(({ verdict }) => verdict)], [1, 5, ["slower"]], hurried.stderr);
   });
 
   test("profile has a row for each dispatch of the plan, a trace and a page", async () => {
@@ -216,6 +226,16 @@ else {
     const { choices } = tuneShape.parse(JSON.parse(shared.stdout));
     assert.equal(JSON.parse(readFileSync(file, "utf8")), [others[0], { adapter: report.adapter.key, choices: { ...choices, other_model: "quad" } }]);
     assert.equal(tuningTablesShape.parse(JSON.parse(readFileSync(report.file!, "utf8"))), [table], "this machine's own is as it was");
+  });
+
+  test("tune tells its result where the cache cannot keep it, and says so", async () => {
+    const cache = join(root, "no-folder");
+    writeFileSync(cache, "");
+    const { code, stdout, stderr } = await vitc(["tune", single, "--budget", "2", ...software], { cwd, env: { XDG_CACHE_HOME: cache } });
+    assert.is(code, 0, stderr);
+    assert.match(stderr, /cache cannot keep the result \(E.*write a table with --out/);
+    assert.match(stderr, /wrote nothing/);
+    assert.match(stdout, /measured in \d+ s/);
   });
 
   test("Ctrl-C in the middle of tuning leaves no table", async () => {

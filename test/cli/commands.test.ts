@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as assert from "uvu/assert";
 import { loadSpec } from "../../compiler/cli/load-spec.js";
@@ -10,7 +10,7 @@ import { writePackage } from "../../compiler/emit/write.js";
 import { buildGraph } from "../../compiler/ir/build.js";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
-import type { Plan } from "../../runtime/plan.js";
+import type { DType, Plan, Tuned } from "../../runtime/plan.js";
 import { targets } from "../../compiler/target/targets.js";
 import { readTensors } from "../tools/fixtures.js";
 import { suite } from "../tools/suite.js";
@@ -217,6 +217,29 @@ test("a package that was just compiled equals its spec", async () => {
     assert.is(code, 0);
     assert.match(stdout, /^small and small have the same plan, [0-9a-f]{16}\n$/);
   }
+});
+
+test("diff says what differs beside two equal plans: dtypes, the plans of other dtypes, measured choices", async () => {
+  const cwd = folderWith({});
+  const routine = "any";
+  const table = (adapter: string, way: string) => ({ adapter, choices: { [routine]: way } });
+  const make = async (name: string, tuned: readonly Tuned[], dtype: readonly DType[]): Promise<void> => {
+    for (const [path, text] of (await compile({ ...small, dtype }, { typecheck: false, tuned })).files) {
+      mkdirSync(dirname(join(cwd, name, path)), { recursive: true });
+      writeFileSync(join(cwd, name, path), text);
+    }
+  };
+  await Promise.all([make("plain", [], ["f32"]), make("both", [table("x", "quad"), table("y", "quad")], ["f32", "f16"]), make("retuned", [table("y", "tiled"), table("z", "quad")], ["f32", "f16"])]);
+  const [dtypes, tables, other] = await Promise.all([vitc(["diff", "plain", "both"], { cwd }), vitc(["diff", "both", "retuned"], { cwd }), vitc(["diff", "both", "retuned", "--json"], { cwd })]);
+  assert.match(dtypes.stdout, /^small and small have the same plan, \w+, in f32, and differ in\ndtypes: A f32; B f32, f16\nonly B carries measured choices for x, y\n$/);
+  assert.match(tables.stdout, /differ in\nonly A carries measured choices for x\nonly B carries measured choices for z\nother measured choices for y\n$/);
+  const { same, samePlan } = jsonShapes.diff.parse(JSON.parse(other.stdout));
+  assert.equal([same, samePlan], [false, true]);
+  // The plan of the second dtype says its fingerprint itself.
+  const file = join(cwd, "both", "plan-f16.js");
+  writeFileSync(file, readFileSync(file, "utf8").replace(/(fingerprint"?: ")[0-9a-f]{16}/, "$10123456789abcdef"));
+  assert.match((await vitc(["diff", "retuned", "both"], { cwd })).stdout, /differ in\nthe plan in f16: compare it with --dtype f16\n/);
+  assert.not.match((await vitc(["diff", "retuned", "both", "--dtype", "f32"], { cwd })).stdout, /dtypes|the plan in f16/);
 });
 
 test("diff shows what a change of the spec does to a package", async () => {

@@ -78,6 +78,11 @@ else {
     }
   });
 
+  test("null is as good as no options of a run", async () => {
+    using model = await load(definition(), device);
+    assert.equal((await model.run(f32(images), null))["logits"], (await model.run(f32(images)))["logits"]);
+  });
+
   test("overlapping runs come back in order, each with its own result", async () => {
     using model = await load(definition(), device);
     const [a, b] = [f32(images.subarray(0, size)), f32(images.subarray(size, 2 * size))];
@@ -232,6 +237,10 @@ else {
 
     assert.match((await rejection(model.choose({ [one]: "matrix_of_dreams" }))).message, /matrix_of_dreams on SwiftShader|matrix_of_dreams on llvmpipe/);
     assert.match((await rejection(model.choose({ "no such": "only" }))).message, "no routine no such");
+    for (const wrong of [null, undefined, "quad", { [one]: 1 }]) {
+      const error = await rejection(model.choose(wrong as never));
+      assert.equal([error instanceof VitcError && error.code, /choose takes names of choices by routine/.test(error.message)], ["input", true], error.message);
+    }
     assert.match((await rejection(Model.load(definition(), { ...options(device), tuned: table as never }))).message, "list of tables");
     const late = rejection(model.choose({}));
     model.dispose();

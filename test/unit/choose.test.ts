@@ -5,8 +5,10 @@ import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { targets } from "../../compiler/target/targets.js";
 import { adapterKey, chooseProfiles, chooseRoutines, launchesOf, targetOf, usableChoices, type ChooseOptions } from "../../runtime/choose.js";
+import { abi, type ModelDefinition } from "../../runtime/definition.js";
 import { describeAdapter, type AdapterInfo, type RawAdapterInfo } from "../../runtime/device.js";
 import type { Choice, Dispatch, Kernel, Plan, Profile } from "../../runtime/plan.js";
+import { variantsFor } from "../../runtime/variants.js";
 import { exampleSpecs, smallSpec } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
 
@@ -142,6 +144,18 @@ test("a table that names a choice which is not there, or does not run here, leav
   assert.is(chosen({ ...on("intel"), tuned: [table("intel", "register_64x64_from_an_older_version")] }), "two by cost");
   assert.is(chosen({ ...on("intel"), tuned: [table("intel", "matrix")] }), "two by cost");
   assert.is(chosen({ ...on("intel"), tuned: [{ adapter: adapterKey(adapter("intel")), choices: { attention: "anywhere" } }] }), "two by cost");
+});
+
+test("a table whose choice cannot run hides no later one", () => {
+  const stale = [table("intel", "register_64x64_from_an_older_version"), table("intel", "matrix")];
+  assert.is(chosen({ ...on("intel"), tuned: [...stale, table("intel", "subgroups"), table("intel", "anywhere")] }), "subgroups by tuned");
+  assert.is(chosen({ ...on("intel"), tuned: stale }, planOf({ tuned: [table("intel", "anywhere")] })), "anywhere by tuned");
+});
+
+test("the command for another dtype has that dtype once", () => {
+  const definition = (command: string, dtype: "f32" | "f16"): ModelDefinition => ({ abi, variants: [{ plan: planOf({ dtype }), kernels: {}, recipe: { tensors: [] } }], command, platform: () => Promise.reject(new Error("none")) });
+  assert.throws(() => variantsFor(definition("npx vitc compile my.ts --batch 1 --dtype f16 --shared-runtime", "f16"), "f32"), /compile it for both: npx vitc compile my\.ts --batch 1 --shared-runtime --dtype f16,f32$/);
+  assert.throws(() => variantsFor(definition("npx vitc compile my.ts", "f32"), "f16"), /compile it for both: npx vitc compile my\.ts --dtype f32,f16$/);
 });
 
 test("launches come in the order of the dispatches, each with its dispatch's last one told", () => {
