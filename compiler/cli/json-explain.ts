@@ -199,6 +199,7 @@ export const explainPlanShape = z.strictObject({
   ...plannedProfile,
   moreBatches: list(z.strictObject(plannedProfile)).describe("The same for the other batch sizes, ascending."),
   tensors: z.strictObject({ input: tensor, outputs: list(tensor) }).describe("What goes in and comes out, as the user sees it."),
+  main: z.strictObject({ name: z.string(), classes: z.boolean().describe("Whether it holds a logit for each class.") }).describe("The output that a user wants first."),
   labels: texts("Class names."),
   preprocess: z.strictObject({
     crop: z.enum(["center", "squash", "border"]),

@@ -44,13 +44,13 @@ const messageOf = async (reference: string): Promise<string> => {
 
 test("loads the default export of TypeScript and JavaScript that lie outside of any node_modules, and JSON", async () => {
   for (const file of ["default.ts", "plain.mjs", "common.cjs", "spec.json", "bom.json"]) {
-    assert.equal(await loadSpec(file, folder), { spec: small, file: join(folder, file), exportName: "default" });
+    assert.equal(await loadSpec(file, folder), { spec: small, file: join(folder, file), exportName: "default", notes: [] });
   }
 });
 
 test("takes the export after #, or the only spec among the exports", async () => {
   assert.equal((await loadSpec("two.ts#small", folder)).spec, { name: "small" });
-  assert.equal(await loadSpec("tiny.ts", folder), { spec: small, file: join(folder, "tiny.ts"), exportName: "tiny" });
+  assert.equal(await loadSpec("tiny.ts", folder), { spec: small, file: join(folder, "tiny.ts"), exportName: "tiny", notes: [] });
   assert.equal((await loadSpec("a#b.json", folder)).spec, { name: "hash" });
 });
 
@@ -92,14 +92,16 @@ test("names the file that was meant", async () => {
   assert.is(await messageOf("defualt.ts"), "UserError: there is no file defualt.ts; did you mean default.ts?");
   assert.is(await messageOf("deep/spec"), "UserError: there is no file deep/spec; did you mean deep/spec.ts?");
   assert.is(await messageOf("dep/spec.ts"), "UserError: there is no file dep/spec.ts: its folder does not exist");
-  assert.is(await messageOf("deep"), "UserError: deep is a folder; name the spec's file in it");
+  assert.is(await messageOf("deep"), "UserError: deep is a folder without a config.json; name the spec's file in it");
   assert.match(await messageOf("notes.txt"), /is not a spec: its name ends in "\.txt"/);
 });
 
-test("says that other libraries' models cannot be imported yet", async () => {
-  assert.match(await messageOf("timm:vit_tiny_patch16_224"), /importing models by name \(timm:\.\.\.\) is not there yet/);
-  assert.match(await messageOf("config.json"), /is a transformers config .* not there yet/);
-  assert.match(await messageOf("timm.json"), /is a timm config .* not there yet/);
+test("takes models of other libraries by name, by config.json and by its folder, and refuses what is none of theirs", async () => {
+  const named = await loadSpec("timm:vit_tiny_patch16_224", folder);
+  assert.equal([named.file, named.exportName, (named.spec as { dim: number }).dim], [undefined, "timm:vit_tiny_patch16_224", 192]);
+  for (const file of ["config.json", "timm.json"]) assert.is(((await loadSpec(file, folder)).spec as { dim: number }).dim, 192, file);
+  assert.is((await loadSpec(".", folder)).file, join(folder, "config.json"));
+  assert.match(await messageOf("keras:vit"), /keras is not a library whose models are known by name/);
 });
 
 test("does not wait for what is no regular file", async () => {
