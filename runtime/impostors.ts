@@ -25,7 +25,7 @@ const impostors: readonly Impostor[] = [
   { starts: /^GGUF/, advice: "this is a GGUF file, whose tensors are usually quantized; use the model's original safetensors file" },
   { starts: /^\x89HDF\r\n/, advice: "this is an HDF5 file (Keras, TensorFlow); load it in its framework and write it with safetensors.numpy.save_file" },
   { starts: /^\x1f\x8b/, advice: "this is a gzip file; unpack it first" },
-  { starts: /^\s*\{/, advice: "this is JSON, a configuration or the index of a sharded model; pass the .safetensors file itself, shards merged into one" },
+  { starts: /^\s*\{/, advice: "this is JSON, a configuration perhaps; pass the .safetensors file itself, or the index that lists several" },
   { starts: /^\s*(Access denied|Not Found|Entry not found|Invalid)/i, advice: "this is a server's error message instead of the file; check the address" },
 ];
 

@@ -127,7 +127,7 @@ test("a mistake is refused before anything is written, and leaves what was there
   const allowed = await vitc(["pack", folder, "--weights", extra, "--allow-extra", "--out", join(other, "out")], { cwd });
   assert.is(allowed.code, 0, allowed.stderr);
   assert.match(allowed.stderr, /1 tensor of the weight file is not used: teacher/);
-  await refused(["pack", folder, "--weights", join(other, "out", "weights.json")], /not a safetensors file/);
+  await refused(["pack", folder, "--weights", join(other, "out", "weights.json")], /lists no weight files/);
 });
 
 test("a dtype that cannot hold the weights is left out with a word, and refused where it was asked for", async () => {
