@@ -142,7 +142,7 @@ test("says what a wrong file is and what to do", async () => {
     [zip("archive/data.pkl"), /torch\.save.*save_file/], [zip("cls.npy"), /\.npz.*save_file/], ["\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", /pickle.*save_file/],
     ["<!DOCTYPE html>\n<html>", /web page.*resolve/], ["\n <html lang=en>", /web page/], ["version https://git-lfs.github.com/spec/v1\noid sha256:", /git lfs pull/],
     ["GGUF\x03\0\0\0\0\0\0\0", /GGUF/], ["\x93NUMPY\x01\0", /\.npy/], ["\x89HDF\r\n\x1a\n", /HDF5/], ["\x1f\x8b\x08\0\0\0\0\0", /gzip/],
-    ['{"weight_map": {"a": "model-00001-of-00002.safetensors"}}', /JSON.*shards/], ["Entry not found", /error message/],
+    ['{"weight_map": {"a": "model-00001-of-00002.safetensors"}}', /JSON.*index/], ["Entry not found", /error message/],
   ]; // prettier-ignore
   for (const [start, advice] of cases) {
     const problems = await problemsOf(Uint8Array.from(start, (letter) => letter.charCodeAt(0)));
