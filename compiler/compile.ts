@@ -1,11 +1,11 @@
 import type { Tuned } from "../runtime/plan.js";
 import { emit, type EmitOptions, type PackageFiles } from "./emit/emit.js";
 import { makePlan, type CompiledPlan } from "./plan/plan.js";
-import { withImage } from "./spec/image.js";
+import { withSizes } from "./spec/image.js";
 import { parseSpec } from "./spec/parse.js";
 import { resolve, type ResolvedSpec } from "./spec/resolve.js";
 
-/** How to compile; `batch`, `dtype` and `image` are compiled for instead of the spec's. */
+/** How to compile; `batch`, `dtype`, `image` and `patch` are compiled for instead of the spec's. */
 export interface CompileOptions extends EmitOptions {
   /** Measured choices to ship, as `vitc tune` writes them. */
   readonly tuned?: readonly Tuned[] | undefined;
@@ -42,7 +42,7 @@ export function planVariants(spec: ResolvedSpec, tuned?: readonly Tuned[]): read
   return [first!, ...rest];
 }
 
-function overridden(input: unknown, { batch, dtype, image }: CompileOptions): unknown {
+function overridden(input: unknown, { batch, dtype, image, patch }: CompileOptions): unknown {
   if (typeof input !== "object" || input === null) return input;
-  return { ...(image === undefined ? input : withImage(parseSpec(input), image)), ...(batch !== undefined && { batch }), ...(dtype !== undefined && { dtype }) };
+  return { ...(image === undefined && patch === undefined ? input : withSizes(parseSpec(input), { image, patch })), ...(batch !== undefined && { batch }), ...(dtype !== undefined && { dtype }) };
 }

@@ -248,6 +248,26 @@ export type WeightStep =
       readonly corners: boolean;
       readonly offset?: number;
     }
+  /**
+   * BEiT's table of relative positions [(2 rows - 1) (2 columns - 1) + 3, heads] for a grid of another size; the last three rows stay.
+   * `geometric`: distances of the old grid spread in steps that grow by a constant factor, linear between; `bilinear`: resized as an image.
+   */
+  | {
+      readonly op: "resampleRelative";
+      readonly of: number;
+      readonly from: readonly [rows: number, columns: number];
+      readonly to: readonly [rows: number, columns: number];
+      readonly filter: "geometric" | "bilinear";
+    }
+  /** Weight [O, C, height, width] of patches for patches of another size: times the pseudo-inverse of the resize from the old size to the new. */
+  | {
+      readonly op: "resamplePatch";
+      readonly of: number;
+      readonly from: readonly [height: number, width: number];
+      readonly to: readonly [height: number, width: number];
+      readonly filter: "bilinear" | "bicubic";
+      readonly antialias: boolean;
+    }
   /** A fixed table of position encodings, [1, prefix + grid rows * grid columns, dim]; prefix rows are zero. Reads no register. */
   | { readonly op: "sincos2d"; readonly grid: readonly [rows: number, columns: number]; readonly dim: number; readonly prefix: number; readonly temperature: number }
   | { readonly op: "sincos1d"; readonly length: number; readonly dim: number; readonly prefix: number; readonly temperature: number };

@@ -10,7 +10,8 @@ import { equalShapes, foldBatchNormScale, foldBatchNormShift, foldNormScale, fol
 import { firstBeyondHalf, toHalves, toHalvesBalanced } from "./half.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import { sincos1d, sincos2d } from "./position.js";
-import { resampleTable } from "./resample-table.js";
+import { resamplePatch } from "./resample-patch.js";
+import { relativeRows, resampleRelative, resampleTable } from "./resample-table.js";
 import { rotaryTable } from "./rotary.js";
 import { elementCount } from "./safetensors.js";
 import { quote } from "./source.js";
@@ -123,6 +124,18 @@ function evaluate(step: WeightStep, at: (index: number) => Register): Register |
       const dim = shape[2] ?? 0;
       if (!equalShapes(shape, [1, prefix + from[0] * from[1], dim])) return `resamples [${shape.join(", ")}] as ${prefix} rows and a grid of ${from.join(" x ")}`;
       return { shape: [1, prefix + to[0] * to[1], dim], data: resampleTable(data, dim, step) };
+    }
+    case "resampleRelative": {
+      const { shape, data } = at(step.of);
+      const heads = shape[1] ?? 0;
+      if (!equalShapes(shape, [relativeRows(step.from), heads])) return `resamples [${shape.join(", ")}] as distances in a grid of ${step.from.join(" x ")}`;
+      return { shape: [relativeRows(step.to), heads], data: resampleRelative(data, heads, step) };
+    }
+    case "resamplePatch": {
+      const { shape, data } = at(step.of);
+      const [outputs = 0, inputs = 0] = shape;
+      if (!equalShapes(shape, [outputs, inputs, ...step.from])) return `resamples [${shape.join(", ")}] as patches of ${step.from.join(" x ")}`;
+      return { shape: [outputs, inputs, ...step.to], data: resamplePatch(data, outputs * inputs, step) };
     }
     case "rotaryTable": {
       const [frequencies] = step.of;

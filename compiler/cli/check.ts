@@ -63,19 +63,19 @@ async function generatedFolders(cwd: string): Promise<string[]> {
 async function checkPackage(cli: Cli, dir: string, provenance: Provenance): Promise<Checked> {
   const folder = resolve(cli.cwd, dir);
   const reference = isModelName(provenance.spec) ? provenance.spec : relative(cli.cwd, resolve(folder, provenance.spec));
-  const { batch, image, sharedRuntime } = provenance;
+  const { batch, image, patch, sharedRuntime } = provenance;
   // Resolving the spec says what is wrong with a dtype.
   const dtype = provenance.dtype as readonly DType[] | undefined;
   const tuning = provenance.tuning === undefined ? undefined : relative(cli.cwd, resolve(folder, provenance.tuning));
-  const chosen = [...(batch ? ["--batch", batch.join(",")] : []), ...(image ? ["--image", image.join("x")] : []), ...(dtype ? ["--dtype", dtype.join(",")] : []), ...(tuning === undefined ? [] : ["--tuning", tuning]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
+  const chosen = [...(batch ? ["--batch", batch.join(",")] : []), ...(image ? ["--image", image.join("x")] : []), ...(patch ? ["--patch", patch.join("x")] : []), ...(dtype ? ["--dtype", dtype.join(",")] : []), ...(tuning === undefined ? [] : ["--tuning", tuning]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
   const command = ["npx vitc compile", reference, "--out", dir, ...chosen].join(" ");
   const nothing = { changed: [], missing: [], extra: [] };
   try {
     const { spec } = await loadSpec(reference, cli.cwd);
     const { compile } = await import("../compile.js");
-    const tuned = tuning === undefined ? undefined : await tuningOf(withOverrides(spec, { batch, dtype, image }), tuning, cli.cwd);
+    const tuned = tuning === undefined ? undefined : await tuningOf(withOverrides(spec, { batch, dtype, image, patch }), tuning, cli.cwd);
     // What the type check would say was said when the package was made.
-    const { files } = await compile(spec, { batch, dtype, image, sharedRuntime, typecheck: false, source: provenance.spec, tuned, tuning: provenance.tuning });
+    const { files } = await compile(spec, { batch, dtype, image, patch, sharedRuntime, typecheck: false, source: provenance.spec, tuned, tuning: provenance.tuning });
     const compared = await compare(folder, files, provenance);
     const fresh = Object.values(compared).every((paths) => paths.length === 0);
     return { folder: dir, spec: reference, status: fresh ? "fresh" : "stale", ...compared, command };

@@ -7,7 +7,7 @@ import type { WrittenPackage } from "../emit/write.js";
 import { UserError, type Cli } from "./context.js";
 import { gigaflops, mebibytes, plural, some, table } from "./format.js";
 import { loadSpec, specArgument, type LoadedSpec } from "./load-spec.js";
-import { batchOption, dtypesOption, imageOption, jsonOption, withOverrides } from "./options.js";
+import { batchOption, dtypesOption, imageOption, jsonOption, patchOption, withOverrides } from "./options.js";
 import { endedByInterrupt } from "./output.js";
 import { readTuning, tuningFor } from "./tuning-file.js";
 
@@ -16,6 +16,7 @@ interface Options {
   readonly batch?: readonly number[];
   readonly dtype?: readonly DType[];
   readonly image?: readonly [number, number];
+  readonly patch?: readonly [number, number];
   readonly tuning?: string;
   readonly sharedRuntime?: boolean;
   readonly typecheck: boolean;
@@ -33,6 +34,7 @@ export function compileCommand(cli: Cli): Command {
     .addOption(batchOption())
     .addOption(dtypesOption())
     .addOption(imageOption())
+    .addOption(patchOption())
     .option("--tuning <file>", "carry the measured choices of this table, which vitc tune --out writes")
     .option("--shared-runtime", "import vitc/runtime instead of carrying a copy of it")
     .option("--no-typecheck", "write the package without type-checking it, which is faster")
@@ -76,7 +78,7 @@ async function compileOnce(cli: Cli, reference: string, options: Options, loaded
   const tuning = tables && { path: options.tuning!, ...tuningFor(planVariants(spec).map(({ plan }) => plan), tables, options.tuning!) };
   const compiled = await endedByInterrupt(() =>
     compile(source.spec, {
-      ...{ batch: options.batch, dtype: options.dtype, image: options.image, sharedRuntime: options.sharedRuntime, typecheck: options.typecheck, source: origin },
+      ...{ batch: options.batch, dtype: options.dtype, image: options.image, patch: options.patch, sharedRuntime: options.sharedRuntime, typecheck: options.typecheck, source: origin },
       ...(tuning && { tuned: tuning.tables, tuning: relative(out, resolve(cli.cwd, tuning.path)).split(sep).join("/") }),
     }),
   );

@@ -8,7 +8,7 @@ import { UserError, type Cli } from "./context.js";
 import { gigaflops, mebibytes, some, table } from "./format.js";
 import type { DiffReport } from "./json.js";
 import { loadSpec } from "./load-spec.js";
-import { batchOption, dtypeOption, imageOption, jsonOption, withOverrides } from "./options.js";
+import { batchOption, dtypeOption, imageOption, jsonOption, patchOption, withOverrides } from "./options.js";
 import { isPlan, planFiles } from "./run-package.js";
 
 /** A plan and the text of its kernels, by id. */
@@ -22,6 +22,7 @@ interface Side {
 interface Options {
   readonly batch?: readonly number[];
   readonly image?: readonly [number, number];
+  readonly patch?: readonly [number, number];
   readonly dtype?: DType;
   readonly json?: boolean;
 }
@@ -38,6 +39,7 @@ export function diffCommand(cli: Cli): Command {
     .argument("<b>", "likewise")
     .addOption(batchOption())
     .addOption(imageOption())
+    .addOption(patchOption())
     .addOption(dtypeOption("plan of which dtype to compare (default: the first of each)"))
     .addOption(jsonOption())
     .addHelpText("after", "\nExamples:\n  $ vitc diff generated/my-vit my.ts         what a change of the spec does\n  $ vitc diff models.ts#tiny models.ts#small")

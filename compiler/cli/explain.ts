@@ -16,7 +16,7 @@ import { toSpec } from "../spec/written.js";
 import { UserError, type Cli } from "./context.js";
 import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainRoutinesShape, explainShape, explainSpecShape } from "./json-explain.js";
 import { loadSpec, specArgument } from "./load-spec.js";
-import { batchOption, dtypeOption, imageOption, jsonOption, withOverrides } from "./options.js";
+import { batchOption, dtypeOption, imageOption, jsonOption, patchOption, withOverrides } from "./options.js";
 import { expectOwnPage, expectWritable, writeWhole } from "./write-whole.js";
 
 const emitted = ["spec", "graph", "passes", "routines", "plan", "wgsl"] as const;
@@ -29,6 +29,7 @@ interface Options {
   readonly force?: boolean;
   readonly batch?: readonly number[];
   readonly image?: readonly [number, number];
+  readonly patch?: readonly [number, number];
   readonly dtype?: DType;
   readonly json?: boolean;
 }
@@ -46,6 +47,7 @@ export function explainCommand(cli: Cli): Command {
     .option("--force", "with --html: replace a file that vitc did not write")
     .addOption(batchOption())
     .addOption(imageOption())
+    .addOption(patchOption())
     .addOption(dtypeOption("how to store matrices (default: as the spec prefers)"))
     .addOption(jsonOption())
     .addHelpText(

@@ -8,13 +8,14 @@ import { UserError, type Cli } from "./context.js";
 import { mebibytes, plural, some } from "./format.js";
 import { loadSpec, specArgument } from "./load-spec.js";
 import { namingsOf } from "../families/namings.js";
-import { imageOption, jsonOption, parseWhole, withOverrides } from "./options.js";
+import { imageOption, jsonOption, parseWhole, patchOption, withOverrides } from "./options.js";
 
 interface Options {
   readonly weights: string;
   readonly onnx: string;
   readonly batch?: number;
   readonly image?: readonly [number, number];
+  readonly patch?: readonly [number, number];
   readonly externalData?: boolean;
   readonly allowExtra?: boolean;
   readonly force?: boolean;
@@ -30,6 +31,7 @@ export function exportCommand(cli: Cli): Command {
     .requiredOption("-w, --weights <file|url>", "weight file, as vitc run takes it")
     .requiredOption("--onnx <file>", "the ONNX file to write")
     .addOption(imageOption())
+    .addOption(patchOption())
     .addOption(new Option("--batch <n>", "images in a run, as a fixed size (default: any number)").argParser(parseBatch))
     .option("--external-data", "put the weights beside the model, whatever their size")
     .option("--allow-extra", "ignore tensors of the weight file that the model does not use")
@@ -50,7 +52,7 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
   const [{ resolve: resolveSpec }, { buildGraph }, { inference }, { toOnnx }, { externalPath, writeOnnx }, { irVersion, opsetVersion }] = await Promise.all([
     import("../spec/resolve.js"), import("../ir/build.js"), import("../passes/inference.js"), import("../export/onnx.js"), import("../export/write.js"), import("../export/model.js"),
   ]); // prettier-ignore
-  const spec = resolveSpec(withOverrides(loaded.spec, { image: options.image }));
+  const spec = resolveSpec(withOverrides(loaded.spec, { image: options.image, patch: options.patch }));
   const file = await expectFree(options, externalPath, cli.cwd);
 
   const graph = inference.run(buildGraph(spec, { batch: 1 }), () => {});

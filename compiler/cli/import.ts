@@ -2,10 +2,11 @@ import { Command } from "commander";
 import { printData } from "../emit/print.js";
 import type { Cli } from "./context.js";
 import { loadSpec, specArgument } from "./load-spec.js";
-import { imageOption, jsonOption, withOverrides } from "./options.js";
+import { imageOption, jsonOption, patchOption, withOverrides } from "./options.js";
 
 interface Options {
   readonly image?: readonly [number, number];
+  readonly patch?: readonly [number, number];
   readonly json?: boolean;
 }
 
@@ -16,6 +17,7 @@ export function importCommand(cli: Cli): Command {
     .description("Prints a model that is known by name, or that a config.json describes, as a typed spec to start from.")
     .argument("<spec>", specArgument)
     .addOption(imageOption())
+    .addOption(patchOption())
     .addOption(jsonOption())
     .addHelpText("after", "\nExamples:\n  $ vitc import timm:deit3_base_patch16_224 > specs/deit3-base.ts\n  $ vitc import ./dinov2-small/config.json --json > dinov2.json")
     .action(async (reference: string, options: Options) => {

@@ -6,13 +6,14 @@ import { version } from "../version.js";
 import { UserError, type Cli } from "./context.js";
 import { mebibytes, plural } from "./format.js";
 import { loadSpec, specArgument } from "./load-spec.js";
-import { imageOption, jsonOption, parseWhole, withOverrides } from "./options.js";
+import { imageOption, jsonOption, parseWhole, patchOption, withOverrides } from "./options.js";
 
 interface Options {
   readonly out: string;
   readonly seed: number;
   readonly scheme: InitScheme;
   readonly image?: readonly [number, number];
+  readonly patch?: readonly [number, number];
   readonly force?: boolean;
   readonly json?: boolean;
 }
@@ -27,6 +28,7 @@ export function initWeightsCommand(cli: Cli): Command {
     .addOption(new Option("--seed <number>", "a whole number").argParser(parseWhole).default(0))
     .addOption(new Option("--scheme <name>", "whose rules: notes (timm 0.5.4), timm (1.0), jax (the paper's code)").choices(["notes", "timm", "jax"]).default("timm"))
     .addOption(imageOption())
+    .addOption(patchOption())
     .option("--force", "replace the file if it is there")
     .addOption(jsonOption())
     .addHelpText("after", "\nExamples:\n  $ vitc init-weights my.ts --out my.safetensors\n  $ vitc init-weights my.ts --out start.safetensors --seed 7 --scheme jax")
@@ -39,7 +41,7 @@ export function initWeightsCommand(cli: Cli): Command {
       const { seed, scheme } = options;
 
       const [{ resolve: resolveSpec }, { buildGraph }, { initialize }, { writeSafetensorsFile }] = await Promise.all([import("../spec/resolve.js"), import("../ir/build.js"), import("../checkpoint/init.js"), import("../checkpoint/safetensors.js")]);
-      const resolved = resolveSpec(withOverrides(spec, { image: options.image }));
+      const resolved = resolveSpec(withOverrides(spec, { image: options.image, patch: options.patch }));
       const tensors = buildGraph(resolved, { batch: 1 }).parameters.map(({ name, value }) => ({ name, shape: value.shape }));
       const valuesOf = initialize(tensors, { seed, scheme, layerScale: resolved.layerScale, temperature: resolved.rope?.temperature });
       const sizes = tensors.map(({ shape }) => shape.reduce((product, size) => product * size, 1));

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { Chosen } from "../../runtime/choose.js";
 import type { DType } from "../../runtime/plan.js";
-import { withImage } from "../spec/image.js";
+import { withSizes } from "../spec/image.js";
 import { parseSpec } from "../spec/parse.js";
 
 /** `--json`, which every command has. */
@@ -24,11 +24,14 @@ export function parseDtypes(text: string): readonly DType[] {
 export const dtypeOption = (what: string): Option => new Option("--dtype <type>", what).choices(["f32", "f16"]);
 
 /** `--image 336x448`: another image size than the spec's, height first. */
-export const imageOption = (): Option => new Option("--image <size>", "images of another size than the spec's, as 336, or 336x448 (height first); learned positions are resampled").argParser(parseImage);
+export const imageOption = (): Option => new Option("--image <size>", "images of another size than the spec's, as 336, or 336x448 (height first); positions are resampled").argParser(parseSize);
 
-function parseImage(text: string): readonly [number, number] {
+/** `--patch 24`: another patch size than the spec's, height first. */
+export const patchOption = (): Option => new Option("--patch <size>", "patches of another size than the spec's, as 24, or 24x16 (height first); the patch embedding is resampled").argParser(parseSize);
+
+function parseSize(text: string): readonly [number, number] {
   const [, height, width] = /^(\d{1,5})(?:x(\d{1,5}))?$/i.exec(text) ?? [];
-  if (height === undefined) throw new InvalidArgumentError("Write pixels, as 336, or 336x448 for height and width.");
+  if (height === undefined) throw new InvalidArgumentError("Write pixels: one number, or height x width, as 336x448.");
   return [Number(height), Number(width ?? height)];
 }
 
@@ -37,15 +40,16 @@ export interface Overrides {
   readonly batch?: readonly number[] | undefined;
   readonly dtype?: readonly DType[] | DType | undefined;
   readonly image?: readonly [number, number] | undefined;
+  readonly patch?: readonly [number, number] | undefined;
 }
 
 /**
- * A spec with another image size, other batch sizes and dtypes than its own.
- * @throws SpecError when the spec is none, or is for one image size
+ * A spec with another image or patch size, other batch sizes and dtypes than its own.
+ * @throws SpecError when the spec is none
  */
-export function withOverrides(spec: unknown, { batch, dtype, image }: Overrides): unknown {
+export function withOverrides(spec: unknown, { batch, dtype, image, patch }: Overrides): unknown {
   if (typeof spec !== "object" || spec === null) return spec;
-  return { ...(image === undefined ? spec : withImage(parseSpec(spec), image)), ...(batch && { batch }), ...(dtype && { dtype }) };
+  return { ...(image === undefined && patch === undefined ? spec : withSizes(parseSpec(spec), { image, patch })), ...(batch && { batch }), ...(dtype && { dtype }) };
 }
 
 function parseSizes(text: string): readonly number[] {

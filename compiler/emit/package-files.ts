@@ -15,6 +15,8 @@ export interface Provenance {
   readonly dtype?: readonly string[];
   /** Height and width of images that were chosen instead of the spec's. */
   readonly image?: readonly [number, number];
+  /** Height and width of patches, likewise. */
+  readonly patch?: readonly [number, number];
   /** The file of measured choices, relative to the package. */
   readonly tuning?: string;
   /** The files that vitc wrote; others in the folder are the user's. */
@@ -42,9 +44,9 @@ export function packageJson(spec: ResolvedSpec, provenance: Provenance): string 
 }
 
 /** The command that makes a package again, as typed in the folder above its spec's and its own (that of specs/ and generated/). */
-export function commandOf({ spec, sharedRuntime, batch, dtype, image, tuning }: Omit<Provenance, "files">): string {
+export function commandOf({ spec, sharedRuntime, batch, dtype, image, patch, tuning }: Omit<Provenance, "files">): string {
   const fromAbove = (path: string): string => path.replace(/^(\.\.\/)+/, "");
-  const words = ["npx vitc compile", fromAbove(spec), ...(batch ? [`--batch ${batch.join(",")}`] : []), ...(dtype ? [`--dtype ${dtype.join(",")}`] : []), ...(image ? [`--image ${image.join("x")}`] : []), ...(tuning === undefined ? [] : [`--tuning ${fromAbove(tuning)}`]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
+  const words = ["npx vitc compile", fromAbove(spec), ...(batch ? [`--batch ${batch.join(",")}`] : []), ...(dtype ? [`--dtype ${dtype.join(",")}`] : []), ...(image ? [`--image ${image.join("x")}`] : []), ...(patch ? [`--patch ${patch.join("x")}`] : []), ...(tuning === undefined ? [] : [`--tuning ${fromAbove(tuning)}`]), ...(sharedRuntime ? ["--shared-runtime"] : [])];
   return words.join(" ");
 }
 

@@ -55,18 +55,21 @@ export async function readProvenance(folder: string): Promise<Provenance | undef
   }
   const vitc = typeof manifest === "object" && manifest !== null && "vitc" in manifest ? manifest.vitc : undefined;
   if (typeof vitc !== "object" || vitc === null) return undefined;
-  const { version, spec, sharedRuntime, batch, dtype, image, tuning, files } = vitc as Partial<Record<keyof Provenance, unknown>>;
+  const { version, spec, sharedRuntime, batch, dtype, image, patch, tuning, files } = vitc as Partial<Record<keyof Provenance, unknown>>;
   return {
     version: typeof version === "string" ? version : "",
     spec: typeof spec === "string" ? spec : "",
     sharedRuntime: sharedRuntime === true,
     ...(Array.isArray(batch) && { batch: batch.filter((size) => typeof size === "number") }),
     ...(Array.isArray(dtype) && { dtype: dtype.filter((name) => typeof name === "string") }),
-    ...(Array.isArray(image) && image.length === 2 && image.every((side) => typeof side === "number") && { image: [image[0] as number, image[1] as number] as const }),
+    ...(isSize(image) && { image }),
+    ...(isSize(patch) && { patch }),
     ...(typeof tuning === "string" && { tuning }),
     files: Array.isArray(files) ? files.filter((file) => typeof file === "string") : [],
   };
 }
+
+const isSize = (value: unknown): value is readonly [number, number] => Array.isArray(value) && value.length === 2 && value.every((side) => typeof side === "number");
 
 // ------------------------------------------------------------------------------------------------- what is there
 

@@ -3,6 +3,8 @@ import { relativeBias, rotaryTable, type RotaryPairs, type RotaryTableAttrs } fr
 import type { OpName, ops } from "../ir/ops/index.js";
 import { IrError, last, type Fused } from "../ir/ops/op.js";
 import type { ActivationKind } from "../ir/ops/pointwise.js";
+import { resamplePatch, type PatchResampleAttrs } from "../ir/ops/resample-patch.js";
+import { resampleRelative, type RelativeResampleAttrs } from "../ir/ops/resample-relative.js";
 import { resampleTable, type ResampleAttrs } from "../ir/ops/resample.js";
 import { positionTable } from "../ir/ops/weights.js";
 import type { Attribute } from "./model.js";
@@ -144,6 +146,14 @@ const translations: { readonly [Name in Exported]: Translate<Name> } = {
     const across = reshape(call("MatMul", [resampling(attrs, 1), down]), [1, to[0] * to[1], dim]);
     return prefix === 0 ? across : call("Concat", [slice(table!, 1, 0, prefix), across], { axis: int(1) });
   },
+  resampleRelative: ({ attrs, inputs: [{ shape } = { shape: [] }], output }, [table]) => {
+    const [down, across] = [relativeResampling(attrs, 0), relativeResampling(attrs, 1)];
+    const [[rows, oldRows], [columns, oldColumns]] = [down.shape, across.shape] as [[number, number], [number, number]];
+    const [count, heads] = shape as [number, number];
+    const wide = reshape(call("MatMul", [down, reshape(slice(table!, 0, 0, count - 3), [oldRows, oldColumns * heads])]), [rows, oldColumns, heads]);
+    return call("Concat", [reshape(call("MatMul", [across, wide]), [output.shape[0]! - 3, heads]), slice(table!, 0, count - 3, count)], { axis: int(0) });
+  },
+  resamplePatch: ({ attrs }, [weight]) => call("MatMul", [patchResampling(attrs, 0), call("MatMul", [weight!, transpose(patchResampling(attrs, 1), [1, 0])])]),
   queryValueBias: ({ inputs: [q] }, [queries, values]) => {
     const [width] = q!.shape as [number];
     return call("Concat", [queries!, { constant: new Float32Array(width), shape: [width], name: `zeros.float.${width}` }, values!], { axis: int(0) });
@@ -164,6 +174,24 @@ function resampling(attrs: ResampleAttrs, axis: 0 | 1): Constant {
   const places = Float64Array.from({ length: from * from }, (_, i) => (i % (from + 1) === 0 ? 1 : 0));
   const { data } = resampleTable.evaluate([{ shape: [1, from, from], data: places }], { ...attrs, prefix: 0, from: [from, 1], to: [to, 1] }, {});
   return { constant: Float32Array.from(data), shape: [to, from], name: `resample.float.${axis === 0 ? "rows" : "columns"}` };
+}
+
+/** Likewise of the distances between places of one axis; of one place there is but 0. */
+function relativeResampling(attrs: RelativeResampleAttrs, axis: 0 | 1): Constant {
+  const [from, to] = [attrs.from[axis], attrs.to[axis]];
+  const [old, distances] = [2 * from - 1, 2 * to - 1];
+  const places = Float64Array.from({ length: (old + 3) * old }, (_, i) => (i % (old + 1) === 0 && i < old * old ? 1 : 0));
+  const { data } = resampleRelative.evaluate([{ shape: [old + 3, old], data: places }], { ...attrs, from: [from, 1], to: [to, 1] }, {});
+  return { constant: Float32Array.from(data.subarray(0, distances * old)), shape: [distances, old], name: `resample_relative.float.${axis === 0 ? "rows" : "columns"}` };
+}
+
+/** Likewise of one side of a patch. */
+function patchResampling(attrs: PatchResampleAttrs, axis: 0 | 1): Constant {
+  const [from, to] = [attrs.from[axis], attrs.to[axis]];
+  const pixels = Float64Array.from({ length: from * from }, (_, i) => (i % (from + 1) === 0 ? 1 : 0));
+  // [from, 1, to, 1]: a patch of which one pixel is one, for every pixel.
+  const { data } = resamplePatch.evaluate([{ shape: [from, 1, from, 1], data: pixels }], { ...attrs, from: [from, 1], to: [to, 1] }, {});
+  return { constant: Float32Array.from({ length: to * from }, (_, i) => data[(i % from) * to + Math.floor(i / from)]!), shape: [to, from], name: `resample_patch.float.${axis === 0 ? "rows" : "columns"}` };
 }
 
 /** x times a weight [out, in] transposed, plus a bias. Gemm takes matrices alone. */

@@ -71,7 +71,12 @@ function rotaryTable(g: ModelBuilder, block: number): Value | undefined {
 
 function relativeBias(g: ModelBuilder, prefix: string): Value {
   const { grid: [rows, columns], prefix: tokens } = g.geometry;
-  const table = g.parameter(`${prefix}relative_position_bias_table`, [(2 * rows - 1) * (2 * columns - 1) + 3, g.spec.heads]);
+  const { heads, attention: { relativeResample: resample } } = g.spec;
+  const name = `${prefix}relative_position_bias_table`;
+  const [oldRows, oldColumns] = resample?.from ?? [rows, columns];
+  let table = g.parameter(name, [(2 * oldRows - 1) * (2 * oldColumns - 1) + 3, heads]);
+  // A weight file may have it for another grid.
+  if (resample) table = g.node("resampleRelative", { to: [rows, columns], ...resample }, [table], `${name}.resampled`);
   return g.node("relativeBias", { grid: [rows, columns], prefix: tokens }, [table], `${prefix}relative_position_bias`);
 }
 

@@ -61,12 +61,19 @@ function embedding(g: ModelBuilder, image: Value): Value {
     map = g.node("activation", { kind: "relu" }, [map], `patch_embed.backbone.${3 * i + 2}`);
   });
   const projection = "patch_embed.proj";
-  const weight = g.parameter(`${projection}.weight`, [spec.dim, geometry.map[0], ...spec.patch]);
+  const weight = patchWeight(g, `${projection}.weight`);
   const bias = spec.patchBias ? [g.parameter(`${projection}.bias`, [spec.dim])] : [];
   map = g.node("conv2d", { stride: spec.patch, padding: [0, 0] }, [map, weight, ...bias], projection);
   let x = g.node("mapToTokens", {}, [map], projection);
   if (spec.patchNorm) x = g.norm(x, "patch_embed.norm");
   return g.dropout(withPrefixAndPositions(g, x), spec.dropout.position, "pos_drop");
+}
+
+/** The patch embedding's weight [D, channels, height, width]: for the model's patch, if the weight file has it for another. */
+function patchWeight(g: ModelBuilder, name: string): Value {
+  const { dim, patch, patchResample, geometry: { map: [channels] } } = g.spec;
+  const weight = g.parameter(name, [dim, channels, ...(patchResample?.from ?? patch)]);
+  return patchResample ? g.node("resamplePatch", { to: patch, ...patchResample }, [weight], `${name}.resampled`) : weight;
 }
 
 function withPrefixAndPositions(g: ModelBuilder, patches: Value): Value {

@@ -173,6 +173,10 @@ function recipeOf(index: GraphIndex, value: Value): { name: string; sources: Wei
         return { op: node.op, of: of as [number, number, number, number], ...node.attrs } as const;
       case "resampleTable":
         return { op: node.op, of: of[0]!, ...node.attrs } as const;
+      case "resampleRelative":
+        return { op: node.op, of: of[0]!, ...node.attrs } as const;
+      case "resamplePatch":
+        return { op: node.op, of: of[0]!, ...node.attrs } as const;
       case "rotaryTable":
         return { op: node.op, of: of as [] | [number], ...node.attrs } as const;
       case "tokenTable":

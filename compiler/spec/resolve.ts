@@ -3,7 +3,7 @@ import { stemMaps, type Geometry, type Pair } from "./geometry.js";
 import { expandOutputs } from "./outputs.js";
 import { parseSpec } from "./parse.js";
 import { checkRules } from "./rules.js";
-import type { Activation, DType, PreprocessSpec, ResampleSpec, Size } from "./types.js";
+import type { Activation, DType, PatchResampleSpec, PreprocessSpec, RelativeResampleSpec, ResampleSpec, Size } from "./types.js";
 
 export type { Geometry, Pair } from "./geometry.js";
 
@@ -17,6 +17,7 @@ export interface ResolvedSpec {
   readonly stem: readonly { readonly channels: number; readonly kernel: number; readonly stride: number }[];
   readonly patchNorm: boolean;
   readonly patchBias: boolean;
+  readonly patchResample: ResolvedPatchResample | undefined;
   readonly dim: number;
   readonly depth: number;
   readonly heads: number;
@@ -30,6 +31,7 @@ export interface ResolvedSpec {
     readonly norm: boolean;
     readonly gate: boolean;
     readonly relative: boolean;
+    readonly relativeResample: ResolvedRelativeResample | undefined;
     readonly differential: boolean;
   };
   readonly tokens: { readonly class: boolean; readonly distillation: boolean; readonly registers: number };
@@ -79,6 +81,21 @@ export interface ResolvedResample {
   readonly offset: number;
 }
 
+/** How the weight file's tables of relative positions become the model's. */
+export interface ResolvedRelativeResample {
+  /** Their grid. */
+  readonly from: Pair;
+  readonly filter: "geometric" | "bilinear";
+}
+
+/** How the weight file's patch embedding becomes the model's. */
+export interface ResolvedPatchResample {
+  /** Its patch. */
+  readonly from: Pair;
+  readonly filter: "bilinear" | "bicubic";
+  readonly antialias: boolean;
+}
+
 /** Rotary positions with defaults filled in. */
 export interface ResolvedRope {
   readonly kind: "axial" | "mixed" | "dinov3";
@@ -119,6 +136,7 @@ export function resolve(input: unknown): ResolvedSpec {
     stem,
     patchNorm: spec.patchNorm ?? false,
     patchBias: spec.patchBias ?? true,
+    patchResample: patchResampleOf(spec.patchResample, patch),
     dim: spec.dim,
     depth: spec.depth,
     heads: spec.heads,
@@ -139,6 +157,7 @@ export function resolve(input: unknown): ResolvedSpec {
       norm: spec.attention?.norm ?? false,
       gate: spec.attention?.gate ?? false,
       relative: spec.attention?.relative ?? false,
+      relativeResample: relativeResampleOf(spec.attention?.relativeResample, grid),
       differential,
     },
     tokens,
@@ -191,11 +210,23 @@ export function resolve(input: unknown): ResolvedSpec {
 
 /** A rule with nothing to do is none. */
 function resampleOf(written: ResampleSpec | undefined, grid: Pair): ResolvedResample | undefined {
-  if (written === undefined) return undefined;
+  if (written?.grid === undefined) return undefined;
   const { filter = "bicubic", corners = false, antialias = !corners, offset = 0 } = written;
   const from = pair(written.grid);
-  return from[0] === grid[0] && from[1] === grid[1] && offset === 0 ? undefined : { from, filter, antialias, corners, offset };
+  return same(from, grid) && offset === 0 ? undefined : { from, filter, antialias, corners, offset };
 }
+
+function relativeResampleOf(written: RelativeResampleSpec | undefined, grid: Pair): ResolvedRelativeResample | undefined {
+  const from = pair(written?.grid ?? grid);
+  return same(from, grid) ? undefined : { from, filter: written?.filter ?? "geometric" };
+}
+
+function patchResampleOf(written: PatchResampleSpec | undefined, patch: Pair): ResolvedPatchResample | undefined {
+  const from = pair(written?.patch ?? patch);
+  return same(from, patch) ? undefined : { from, filter: written?.filter ?? "bicubic", antialias: written?.antialias ?? true };
+}
+
+const same = (a: Pair, b: Pair): boolean => a[0] === b[0] && a[1] === b[1];
 
 const pair = (size: Size): Pair => (typeof size === "number" ? [size, size] : [size[0], size[1]]);
 

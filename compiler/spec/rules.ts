@@ -99,6 +99,14 @@ const positionTable: Rule = ({ position, dim, geometry: { grid } }, written) => 
   ...when(written.position?.temperature !== undefined && !position.kind.startsWith("sincos"), "position.temperature", () => `${written.position?.temperature} has a meaning for sincos positions only, position.kind is "${position.kind}"; leave it out`),
 ];
 
+/** Steps of resampling that have nothing to work on, and patches whose resize would be a matrix of many megabytes. */
+const resampling: Rule = ({ attention, patch, patchResample }, written) => [
+  ...when(written.attention?.relativeResample !== undefined && !attention.relative, "attention.relativeResample", () => `it has a meaning with attention.relative: true only; leave it out`),
+  ...when(patchResample !== undefined && Math.max(...patch, ...patchResample.from) > largestResampledPatch, "patchResample", () => `from ${patchResample!.from.join(" x ")} to ${patch.join(" x ")}: a patch embedding is resampled up to ${largestResampledPatch} pixels a side; use smaller patches`),
+];
+
+const largestResampledPatch = 512;
+
 const labelsMatchClasses: Rule = ({ labels, classes }) =>
   when(labels.length > 0 && labels.length !== classes, "labels", () => `${labels.length} names for ${classes} classes; give one a class`);
 
@@ -198,6 +206,6 @@ const digits = (value: number): string => (value < 100 ? value.toPrecision(3) : 
 const gib = (bytes: number): string => digits(bytes / 2 ** 30);
 
 const rules: readonly Rule[] = [
-  headsDivideDim, patchFitsImage, poolNeedsItsToken, blockParts, distillationIsDeiT, outputNamesFit, mlpWidth, positionTable,
+  headsDivideDim, patchFitsImage, poolNeedsItsToken, blockParts, distillationIsDeiT, outputNamesFit, mlpWidth, positionTable, resampling,
   labelsMatchClasses, oneCropSize, preprocessChannels, outputsExist, batchAscends, dtypesDiffer, sizesAreSane,
 ];

@@ -30,6 +30,18 @@ const mlp = z.strictObject({
   bias: z.boolean().optional().describe("Whether the linear layers have a bias. Default: true."),
 });
 
+const patchResample = z.strictObject({
+  patch: size(16384).optional().describe("The patch of the weight file. Default: the model's own, until another is asked for."),
+  filter: z.enum(["bilinear", "bicubic"]).optional().describe("Of the resize. Default: bicubic."),
+  antialias: z.boolean().optional().describe("Whether the resize is antialiased. Default: true."),
+});
+
+const relativeResample = z.strictObject({
+  grid: size(16384).optional().describe("The grid of the weight file: rows and columns of patches. Default: the model's own, until another image or patch is asked for."),
+  filter: z.enum(["geometric", "bilinear"]).optional()
+    .describe("`geometric` (default): distances of the old grid are spread so that their steps grow by a constant factor, and values between them are linear (timm, and BEiT's own code). `bilinear`: the table is resized as an image (transformers)."),
+});
+
 const attention = z.strictObject({
   qkvBias: z.union([z.boolean(), z.literal("qv")]).optional().describe("Whether the projection to q, k, v has a bias: `true` (default), `false`, or `qv` where keys have none (BEiT, EVA)."),
   scale: z.number().positive().max(1e4).optional().describe("Factor on the scores. Default: headDim ** -0.5."),
@@ -38,6 +50,7 @@ const attention = z.strictObject({
   norm: z.boolean().optional().describe("A norm over all heads together, before the output projection. Default: false."),
   gate: z.boolean().optional().describe("The heads' output is multiplied by sigmoid of a linear layer of the block's input, before the output projection. Default: false."),
   relative: z.boolean().optional().describe("A learned bias of scores by the distance of two patches, from a table in every block (BEiT). Default: false."),
+  relativeResample: relativeResample.optional().describe("The tables of `relative` in the weight file are for another grid of patches than this model's, and are resampled when they are loaded."),
   differential: z.boolean().optional().describe("Differential attention: the difference of two softmax maps of half as wide heads (arXiv 2410.05258). Default: false."),
 });
 
@@ -48,7 +61,7 @@ const tokens = z.strictObject({
 });
 
 const resample = z.strictObject({
-  grid: size(16384).describe("The grid of the weight file: rows and columns of patches."),
+  grid: size(16384).optional().describe("The grid of the weight file: rows and columns of patches. Default: the model's own, until another image or patch is asked for."),
   filter: z.enum(["bilinear", "bicubic"]).optional().describe("Default: bicubic."),
   antialias: z.boolean().optional().describe("Default: true, as timm does; transformers does not."),
   corners: z.boolean().optional().describe("Whether first and last places of both grids coincide, as torchvision has it. Default: false."),
@@ -121,6 +134,7 @@ export const specSchema = z.strictObject({
     .describe("Convolutions before the patch embedding, each followed by batch norm and ReLU; padding is floor(kernel / 2). Default: none."),
   patchNorm: z.boolean().optional().describe("A norm over each patch's embedding, before positions are added. Default: false."),
   patchBias: z.boolean().optional().describe("Whether the patch embedding adds a bias. Default: true."),
+  patchResample: patchResample.optional().describe("The patch embedding of the weight file is for patches of another size than this model's, and is resampled when it is loaded."),
   dim: count(65536).describe("Width of a token (embedding dimension)."),
   depth: count(1024).describe("Number of encoder blocks."),
   heads: count(4096).describe("Number of attention heads."),

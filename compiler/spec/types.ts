@@ -30,6 +30,8 @@ export interface ViTSpec {
   patchNorm?: boolean | undefined;
   /** Whether the patch embedding adds a bias. Default: true. */
   patchBias?: boolean | undefined;
+  /** The patch embedding of the weight file is for patches of another size than this model's, and is resampled when it is loaded. */
+  patchResample?: PatchResampleSpec | undefined;
   /** Width of a token (embedding dimension). */
   dim: number;
   /** Number of encoder blocks. */
@@ -96,6 +98,19 @@ export interface ViTSpec {
   dtype?: DType | readonly DType[] | undefined;
 }
 
+/**
+ * How a patch embedding for patches of one size becomes one for another (FlexiViT, arXiv 2212.08013): the pseudo-inverse of a resize, so that
+ * patches of the old size, resized to the new, are embedded as before.
+ */
+export interface PatchResampleSpec {
+  /** The patch of the weight file. Default: the model's own, until another is asked for. */
+  patch?: Size | undefined;
+  /** Of the resize. Default: bicubic. */
+  filter?: "bilinear" | "bicubic" | undefined;
+  /** Whether the resize is antialiased. Default: true. */
+  antialias?: boolean | undefined;
+}
+
 /** One convolution of the stem. */
 export interface StemLayer {
   /** Output channels. */
@@ -140,8 +155,21 @@ export interface AttentionSpec {
   gate?: boolean | undefined;
   /** A learned bias of scores by the distance of two patches, from a table in every block (BEiT). Default: false. */
   relative?: boolean | undefined;
+  /** The tables of `relative` in the weight file are for another grid of patches than this model's, and are resampled when they are loaded. */
+  relativeResample?: RelativeResampleSpec | undefined;
   /** Differential attention: the difference of two softmax maps of half as wide heads (arXiv 2410.05258). Default: false. */
   differential?: boolean | undefined;
+}
+
+/** How tables of relative positions for one grid become those for another. */
+export interface RelativeResampleSpec {
+  /** The grid of the weight file: rows and columns of patches. Default: the model's own, until another image or patch is asked for. */
+  grid?: Size | undefined;
+  /**
+   * `geometric` (default): distances of the old grid are spread so that their steps grow by a constant factor, and values between them are
+   * linear (timm, and BEiT's own code). `bilinear`: the table is resized as an image (transformers).
+   */
+  filter?: "geometric" | "bilinear" | undefined;
 }
 
 export interface TokensSpec {
@@ -169,8 +197,8 @@ export interface PositionSpec {
 
 /** How a table of positions for one grid becomes one for another: PyTorch's `interpolate`. */
 export interface ResampleSpec {
-  /** The grid of the weight file: rows and columns of patches. */
-  grid: Size;
+  /** The grid of the weight file: rows and columns of patches. Default: the model's own, until another image or patch is asked for. */
+  grid?: Size | undefined;
   /** Default: bicubic. */
   filter?: "bilinear" | "bicubic" | undefined;
   /** Default: true, as timm does; transformers does not. */

@@ -55,7 +55,7 @@ const usual: Readonly<Record<string, Partial<ViTSpec>>> = {
   vit: { image: 224, patch: 16, dim: 768, depth: 12, heads: 12, mlp: { hidden: 3072, activation: "gelu" }, norm: { eps: 1e-12 }, tokens: { class: true }, representation: 768, classes: 0, outputs: ["tokens"] },
   deit: { mlp: { hidden: 3072, activation: "gelu" }, norm: { eps: 1e-12 }, tokens: { class: true, registers: 1 }, representation: 768 },
   dinov2: { patch: 14, mlp: { hidden: 3072, activation: "gelu" }, norm: { eps: 1e-6 }, layerScale: 1, tokens: { class: true, registers: 0 } },
-  dinov2_with_registers: { patch: 16, tokens: { class: true, registers: 4 }, position: { prefix: false }, layerScale: 1 },
+  dinov2_with_registers: { patch: 16, tokens: { class: true, registers: 4 }, position: { prefix: false, resample: { antialias: true } }, layerScale: 1 },
   dinov3_vit: { patch: 16, dim: 384, heads: 6, mlp: { hidden: 1536, activation: "gelu" }, norm: { eps: 1e-5 }, rope: { kind: "dinov3", temperature: 100 }, attention: { qkvBias: "qv" }, layerScale: 1, tokens: { class: true, registers: 0 }, position: { kind: "none" } },
   clip_vision_model: { patch: 32, mlp: { hidden: 3072, activation: "quick_gelu" }, norm: { eps: 1e-5 }, preNorm: true, patchBias: false, finalNorm: "pooled", classes: 0 },
   clip: { patch: 32, classes: 512, headBias: false, outputNames: { logits: "image_embeds", tokens: "last_hidden_state" } },
@@ -118,7 +118,7 @@ test("what decides the graph is taken over", () => {
   // SigLIP of 384 pixels in patches of 14 leaves 6 over.
   assert.is(specOf({ model_type: "siglip", vision_config: { image_size: 384, patch_size: 14 } }).patchRemainder, "crop");
   assert.is(specOf({ model_type: "beit", layer_scale_init_value: 0 }).layerScale, undefined);
-  assert.equal(specOf({ model_type: "beit", use_shared_relative_position_bias: true }).attention, { qkvBias: "qv", relative: true });
+  assert.equal(specOf({ model_type: "beit", use_shared_relative_position_bias: true }).attention, { qkvBias: "qv", relative: true, relativeResample: { filter: "bilinear" } });
   // Old files of CLIP say what differs twice, and the second counts.
   assert.is(specOf({ model_type: "clip", vision_config: { hidden_size: 768 }, vision_config_dict: { hidden_size: 1024, num_attention_heads: 16 } }).dim, 1024);
   assert.is(specOf({ model_type: "clip", projection_dim: 768, vision_config: { projection_dim: 512 } }).classes, 768);
@@ -156,7 +156,9 @@ test("a processor for images of another size decides: positions are resampled as
   assert.equal([vit.spec.image, vit.spec.position], [224, { resample: { grid: 24, antialias: false } }]);
   assert.equal(vit.notes, ["preprocessor_config.json makes images of 224 x 224, and image_size is 384 x 384: positions are resampled, as transformers does with interpolate_pos_encoding"]);
   assert.equal(specOf({ model_type: "dinov3_vit", image_size: 224 }, { processor: { image_processor_type: "DINOv3ViTImageProcessorFast", size: { height: 256, width: 256 } } }).image, 256);
-  for (const { spec } of [dinov2, vit]) resolve(spec);
+  const beit = transformersSpec({ model_type: "beit", architectures: ["BeitModel"], use_relative_position_bias: true }, { processor: { image_processor_type: "BeitImageProcessor", size: 384, do_center_crop: false } });
+  assert.equal([beit.spec.image, beit.spec.attention?.relativeResample, beit.notes], [384, { filter: "bilinear", grid: 14 }, []]);
+  for (const { spec } of [dinov2, vit, beit]) resolve(spec);
 });
 
 // ------------------------------------------------------------------------------------------------------------- timm's
@@ -193,7 +195,6 @@ const refused: readonly (readonly [title: string, config: object, sentence: RegE
   ["no width at all in the tower", { model_type: "clip", vision_config: { hidden_size: 0 } }, /config.vision_config.hidden_size: 0 is too small; it must be at least 1/],
   ["two tables of relative positions", { model_type: "beit", use_relative_position_bias: true, use_shared_relative_position_bias: true }, /config.use_shared_relative_position_bias: true beside use_relative_position_bias/],
   ["relative positions of an oblong image", { model_type: "beit", use_relative_position_bias: true, image_size: [224, 448] }, /config.image_size: \[224,448\] with relative positions/],
-  ["relative positions at another size", { model_type: "beit", use_relative_position_bias: true }, /preprocessor_config.size: .*384 x 384, and image_size is 224 x 224: a spec cannot resample tables of relative positions/, { processor: { image_processor_type: "BeitImageProcessor", size: 384, do_center_crop: false } }],
   ["biases of keys alone", { model_type: "dinov3_vit", query_bias: false, value_bias: false, key_bias: true }, /config.query_bias: false, key_bias true, value_bias false/],
   ["a processor that is not known", { model_type: "vit" }, /preprocessor_config.image_processor_type/, { processor: { image_processor_type: "MyImageProcessor" } }],
   ["a timm architecture that is no ViT", { model_type: "timm_wrapper", architecture: "resnet50" }, /resnet50/],

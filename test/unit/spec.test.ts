@@ -230,10 +230,10 @@ test("a message lists the first twenty problems and counts the rest", () => {
 
 test("the defaults are the paper's ViT as timm builds it", () => {
   assert.equal(resolve(base), {
-    name: "model", labels: [], image: [224, 224], patch: [16, 16], channels: 3, stem: [], patchNorm: false, patchBias: true,
+    name: "model", labels: [], image: [224, 224], patch: [16, 16], channels: 3, stem: [], patchNorm: false, patchBias: true, patchResample: undefined,
     dim: 192, depth: 12, heads: 3, headDim: 64,
     mlp: { hidden: 768, activation: "gelu", gate: "none", norm: false, bias: true },
-    attention: { qkvBias: true, scale: 0.125, projBias: true, qkNorm: false, norm: false, gate: false, relative: false, differential: false },
+    attention: { qkvBias: true, scale: 0.125, projBias: true, qkNorm: false, norm: false, gate: false, relative: false, relativeResample: undefined, differential: false },
     tokens: { class: true, distillation: false, registers: 0 },
     position: { kind: "learned", prefix: true, temperature: 10000, resample: undefined },
     rope: undefined,

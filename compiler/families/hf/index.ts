@@ -1,5 +1,6 @@
 /** transformers' models by their config.json. */
 import { nearest, show, SpecError } from "../../spec/errors.js";
+import { withSizes } from "../../spec/image.js";
 import type { PreprocessSpec, Size, ViTSpec } from "../../spec/types.js";
 import { checked } from "../check.js";
 import { imageFrom, preprocessFrom } from "../preprocess.js";
@@ -84,7 +85,8 @@ export function transformersSpec(config: unknown, options: TransformersOptions =
   if (model_type === "timm_wrapper") return timmWrapper(config, base.architectures?.[0], given);
   const family = Object.hasOwn(families, model_type) ? families[model_type] : undefined;
   if (family === undefined) throw unknownType(model_type);
-  const { spec, notes } = family.build(config, { pooler: options.pooler ?? true });
+  const { spec: built, notes } = family.build(config, { pooler: options.pooler ?? true });
+  const spec = resampledAs(model_type, built);
   // Logits by another name are no classes.
   const labels = (spec.classes ?? 0) > 0 && spec.outputNames?.["logits"] === undefined ? labelsOf(base) : undefined;
   const sized = options.processor === undefined ? { spec, notes: [], preprocess: usualPreprocess(model_type, spec.image) } : asProcessed(spec, options.processor, model_type, family);
@@ -107,35 +109,33 @@ function usualPreprocess(type: string, image: Size): PreprocessSpec {
   return { ...rest, resize: scaled[0] === scaled[1] ? scaled[0] : rest.crop === "center" ? Math.max(...scaled) : scaled };
 }
 
-/**
- * A model for the images that its processor makes.
- * @throws SpecError for relative positions, whose tables transformers resamples and a spec cannot.
- */
+/** With the rules by which transformers resamples tables for images of other sizes: DINOv2 with registers alone smooths as it shrinks. */
+function resampledAs(type: string, spec: Trunk): Trunk {
+  const { attention, position } = spec;
+  return {
+    ...spec,
+    ...((position?.kind ?? "learned") === "learned" && { position: { ...position, resample: { antialias: type === "dinov2_with_registers" } } }),
+    ...(attention?.relative === true && { attention: { ...attention, relativeResample: { filter: "bilinear" } } }),
+  };
+}
+
+/** A model for the images that its processor makes. */
 function asProcessed(spec: Trunk, processor: unknown, type: string, { resizes }: Family): { readonly spec: Trunk; readonly notes: readonly string[]; readonly preprocess: PreprocessSpec } {
   const preprocess = preprocessFrom(processor, type);
   const [image, own] = [imageFrom(processor, type), spec.image].map(pairOf) as [Pair, Pair];
   if (image.every((side, axis) => side === own[axis])) return { spec, notes: [], preprocess };
-  const sizes = `preprocessor_config.json makes images of ${image.join(" x ")}, and image_size is ${own.join(" x ")}`;
-  if (spec.attention?.relative === true) {
-    throw new SpecError([{ field: "preprocessor_config.size", message: `${sizes}: a spec cannot resample tables of relative positions; leave the file out, or set its size to ${own.join(" x ")}` }]);
-  }
+  const { name: _, ...sized } = withSizes({ name: type, ...spec }, { image });
   const patch = pairOf(spec.patch);
-  const gridOf = (size: Pair): Pair => [Math.floor(size[0] / patch[0]), Math.floor(size[1] / patch[1])];
-  const [grid, next] = [gridOf(own), gridOf(image)];
-  const learned = (spec.position?.kind ?? "learned") === "learned";
-  // DINOv2 with registers alone smooths as it shrinks.
-  const resample = learned && grid.some((side, axis) => side !== next[axis]) ? { resample: { grid: same(grid), antialias: type === "dinov2_with_registers" } } : {};
   const crops = image.some((side, axis) => side % patch[axis]! !== 0);
-  const { patchRemainder: _, ...rest } = spec;
-  const asked = resizes === "asked" && learned ? [`${sizes}: positions are resampled, as transformers does with interpolate_pos_encoding`] : [];
-  return { spec: { ...rest, image: same(image), ...(crops && { patchRemainder: "crop" }), ...(learned && { position: { ...spec.position, ...resample } }) }, notes: asked, preprocess };
+  const { patchRemainder: _remainder, ...rest } = sized;
+  const learned = (spec.position?.kind ?? "learned") === "learned";
+  const notes = resizes === "asked" && learned ? [`preprocessor_config.json makes images of ${image.join(" x ")}, and image_size is ${own.join(" x ")}: positions are resampled, as transformers does with interpolate_pos_encoding`] : [];
+  return { spec: { ...rest, ...(crops && { patchRemainder: "crop" }) }, notes, preprocess };
 }
 
 type Pair = readonly [number, number];
 
 const pairOf = (size: Size): Pair => (typeof size === "number" ? [size, size] : [size[0], size[1]]);
-
-const same = (size: Pair): Size => (size[0] === size[1] ? size[0] : size);
 
 /** timm's model within transformers: the same graph, with transformers' outputs. Its file says itself how photographs are prepared. */
 function timmWrapper(config: unknown, architecture: string | undefined, name: string | undefined): TransformersModel {

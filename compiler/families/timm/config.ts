@@ -3,7 +3,7 @@ import { show, SpecError } from "../../spec/errors.js";
 import type { ViTSpec } from "../../spec/types.js";
 import { checked } from "../check.js";
 import { timmModel, timmWeights } from "./models.js";
-import { argumentsOf, modelSpec, preprocessOf } from "./spec.js";
+import { argumentsOf, modelSpec, preprocessOf, resampledAs } from "./spec.js";
 
 /** The fields of a config.json that say something about the model; timm writes others, which are let through. */
 
@@ -57,7 +57,7 @@ export function timmConfigSpec(config: unknown, name?: string): ViTSpec {
     ...model_args,
   };
   if (model_args?.img_size === undefined) checkImage(architecture, weights);
-  const spec = modelSpec(timmModel(architecture, given));
+  const spec = resampledAs(architecture, modelSpec(timmModel(architecture, given)));
   const labels = file.label_names ?? weights.label_names ?? file.labels ?? [];
   return {
     name: name ?? architecture,

@@ -25,7 +25,7 @@ export interface TimmOptions {
 export function timmSpec(name: string, { modelArgs, numClasses, image }: TimmOptions = {}): ViTSpec {
   const [architecture, weights] = defaultWeights(name);
   const given = { ...argumentsOf(weights), ...modelArgs, ...filled({ num_classes: numClasses, img_size: image }) };
-  const spec = modelSpec(timmModel(architecture, given));
+  const spec = resampledAs(architecture, modelSpec(timmModel(architecture, given)));
   return { name: architecture, ...spec, preprocess: preprocessOf(weights, spec) };
 }
 
@@ -63,6 +63,16 @@ export function modelSpec(model: TimmModel): ModelSpec {
     default:
       return model satisfies never;
   }
+}
+
+/**
+ * With the rules by which timm loads a model's weights at other sizes, where they are not a spec's defaults: those of FlexiViT were trained with
+ * resizes that are bilinear without antialiasing. timm, too, goes by the name (`_create_vision_transformer`).
+ */
+export function resampledAs(architecture: string, spec: ModelSpec): ModelSpec {
+  if (!architecture.includes("flexi")) return spec;
+  const rule = { filter: "bilinear", antialias: false } as const;
+  return { ...spec, patchResample: rule, ...((spec.position?.kind ?? "learned") === "learned" && { position: { ...spec.position, resample: rule } }) };
 }
 
 const crops = ["center", "squash", "border"] as const satisfies readonly PreprocessSpec["crop"][];

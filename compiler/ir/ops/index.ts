@@ -6,6 +6,8 @@ import { differentialAttention, gated, prepareHeads } from "./fused-parts.js";
 import { linear, matmul, mergeHeads, splitHeads } from "./linear.js";
 import type { Op } from "./op.js";
 import { activation, add, dropout, dropPath, expand, multiply, scale, scaleLast } from "./pointwise.js";
+import { resamplePatch } from "./resample-patch.js";
+import { resampleRelative } from "./resample-relative.js";
 import { resampleTable } from "./resample.js";
 import { layerNorm, reduce, rmsNorm, softmax, unitVariance } from "./rows.js";
 import { asTokens, concat, padTokens, sliceLast, sliceTokens, token } from "./tokens.js";
@@ -21,7 +23,7 @@ export const ops = {
   concat, sliceTokens, sliceLast, padTokens, token, asTokens,
   // Primitives on weights alone: what recipes are made of.
   foldBatchNormScale, foldBatchNormShift, foldNormScale, foldNormShift, foldPixelScale, foldPixelShift,
-  scaleRows, scaleChannels, sliceRows, sliceColumns, concatRows, weightLinear, tokenTable, positionTable, resampleTable,
+  scaleRows, scaleChannels, sliceRows, sliceColumns, concatRows, weightLinear, tokenTable, positionTable, resampleTable, resampleRelative, resamplePatch,
   rotaryTable, relativeBias, queryValueBias, differentialFactor,
   // Fused: each expands to primitives, which is its definition.
   gemm, attention, differentialAttention, prepareHeads, gated, embed, tokenNorm, poolTokens, addScale,

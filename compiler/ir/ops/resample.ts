@@ -40,10 +40,10 @@ export const resampleTable: Primitive<ResampleAttrs> = {
   },
 };
 
-type Tap = readonly [place: number, weight: number];
+export type Tap = readonly [place: number, weight: number];
 
 /** What each place of the new axis is made of. */
-function axisTaps(from: number, to: number, { filter, antialias, corners, offset = 0 }: ResampleRule): readonly (readonly Tap[])[] {
+export function axisTaps(from: number, to: number, { filter, antialias, corners, offset = 0 }: ResampleRule): readonly (readonly Tap[])[] {
   const scale = corners ? (to > 1 ? (from - 1) / (to - 1) : 0) : from / (to + offset);
   return Array.from({ length: to }, (_, i) => {
     if (antialias) {
