@@ -116,7 +116,8 @@ const outputsExist: Rule = ({ outputs, depth, block, finalNorm, pool, tokens }) 
       const meant = `blocks.${Math.min(Number(/\d+/.exec(name)?.[0] ?? 0), depth - 1)}`;
       const near = nearest(name, [...optionalOutputs({ depth: 0, block }), "blocks.*", "blocks.*.attn", meant, `${meant}.attn`]);
       const beyond = /^blocks\.\d+(\.attn)?$/.test(name);
-      const fix = beyond ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, blocks.0.attn to blocks.${depth - 1}.attn, blocks.*.attn, norm, tokens, features, logits_cls, logits_dist, embedding`;
+      const things = /^blocks\.(\d+)\.attns\.\d+\.attn$/.exec(name);
+      const fix = things && block !== "parallelThings" && Number(things[1]) < depth ? `each of its blocks has one attention: ask for "${meant}.attn"` : beyond ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, blocks.0.attn to blocks.${depth - 1}.attn, blocks.*.attn, norm, tokens, features, logits_cls, logits_dist, embedding`;
       return [{ field: "outputs", message: `${show(name)} is not an output of this model; ${fix}` }];
     }
     return [
