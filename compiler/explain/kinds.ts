@@ -8,6 +8,7 @@ export function kindOf(node: Node): DispatchKind {
       return node.attrs.source.kind === "rows" ? "matmul" : "convolution";
     case "attention":
     case "differentialAttention":
+    case "attentionMap":
     case "prepareHeads":
       return "attention";
     case "embed":
@@ -15,6 +16,7 @@ export function kindOf(node: Node): DispatchKind {
     case "layerNorm":
     case "rmsNorm":
     case "tokenNorm":
+    case "l2Normalize":
     case "normalizeChannels":
       return "norm";
     case "poolTokens":

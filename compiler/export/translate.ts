@@ -6,6 +6,7 @@ import type { ActivationKind } from "../ir/ops/pointwise.js";
 import { resamplePatch, type PatchResampleAttrs } from "../ir/ops/resample-patch.js";
 import { resampleRelative, type RelativeResampleAttrs } from "../ir/ops/resample-relative.js";
 import { resampleTable, type ResampleAttrs } from "../ir/ops/resample.js";
+import { shortest } from "../ir/ops/rows.js";
 import { positionTable } from "../ir/ops/weights.js";
 import type { Attribute } from "./model.js";
 
@@ -90,6 +91,7 @@ const translations: { readonly [Name in Exported]: Translate<Name> } = {
     const mean = call("ReduceMean", [call("Mul", [x!, x!]), whole([output.shape.length - 1])], { keepdims: int(1) });
     return call("Mul", [call("Div", [x!, call("Sqrt", [call("Add", [mean, real(attrs.eps)])])]), scale!]);
   },
+  l2Normalize: ({ output }, [x]) => call("Div", [x!, call("Max", [call("ReduceL2", [x!, whole([output.shape.length - 1])], { keepdims: int(1) }), real(shortest)])]),
   softmax: ({ output }, inputs) => call("Softmax", inputs, { axis: int(output.shape.length - 1) }),
   reduce: ({ attrs }, [x]) => call(attrs.kind === "avg" ? "ReduceMean" : "ReduceMax", [x!, whole([1])], { keepdims: int(0) }),
 

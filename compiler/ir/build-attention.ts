@@ -51,6 +51,7 @@ export function mixed(g: ModelBuilder, { qkv, prefix, block }: Projected): Value
   if (parts.relative) scores = g.node("add", {}, [scores, relativeBias(g, prefix)], `${prefix}relative`);
   let weights = g.dropout(g.node("softmax", {}, [scores], `${prefix}softmax`), dropout.attention, `${prefix}attn_drop`);
   if (parts.differential) weights = g.node("headDifference", {}, [weights, differentialFactor(g, prefix, block)], `${prefix}difference`);
+  g.tap(prefix.endsWith("attn.") ? prefix.slice(0, -1) : `${prefix}attn`, weights); //                        [B, heads, N, N]
   let out = g.node("matmul", { transposeB: false }, [weights, v], `${prefix}mix`); //                         [B, heads, N, headDim]
   if (parts.differential) {
     // timm's DiffAttention: a norm of each head, whatever the spec's norm is, and what the factor's initial value leaves.

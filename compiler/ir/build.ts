@@ -13,37 +13,40 @@ export interface BuildOptions {
 /** Name of the main output: logits, or features of a model without a head, or tokens of one that pools nothing. */
 export const mainOutput = ({ classes, pool }: ResolvedSpec): "logits" | "features" | "tokens" => (classes > 0 ? "logits" : pool === "none" ? "tokens" : "features");
 
+/** Whether a model's main output are the logits of classes. By another name and without labels they are none, but what a projection makes of features. */
+export const classifies = ({ classes, labels, outputNames }: ResolvedSpec): boolean => classes > 0 && ((outputNames["logits"] ?? "logits") === "logits" || labels.length > 0);
+
 /**
  * The Vision Transformer of a spec as a graph of primitive ops, in the words of the paper and timm (arXiv 2010.11929; timm
  * `VisionTransformer.forward`). Parameters have timm's names. B = batch, N = tokens, D = dim in the shapes at the line ends.
  */
 export function buildGraph(spec: ResolvedSpec, { batch, mode = "inference" }: BuildOptions): Graph {
   const g = new ModelBuilder(spec, batch);
-  const wanted = new Set(spec.outputs);
-  const output = (name: string, value: Value): void => g.output(spec.outputNames[name] ?? name, value);
-  const tap = (name: string, value: Value): Value => {
-    if (wanted.has(name)) output(name, value);
-    return value;
-  };
-
   const { mean, std, normalize } = spec.preprocess;
   let image = g.input("input", [batch, spec.channels, ...spec.image]);
   if (normalize === "inside") image = g.node("normalizeChannels", { mean, std }, [image], "normalize");
-  let x = embedding(g, image); //                                                       [B, N, D]
+  let x = embedding(g, image); //                                                         [B, N, D]
   if (spec.preNorm) x = g.norm(x, "norm_pre");
-  tap("embed", x);
-  for (let i = 0; i < spec.depth; i++) x = tap(`blocks.${i}`, encoderBlock(g, x, i)); // [B, N, D]
-  if (spec.finalNorm === "tokens") x = tap("norm", g.norm(x, "norm")); //               [B, N, D]
-  tap("tokens", x);
+  g.tap("embed", x);
+  for (let i = 0; i < spec.depth; i++) x = g.tap(`blocks.${i}`, encoderBlock(g, x, i)); // [B, N, D]
+  if (spec.finalNorm === "tokens") x = g.tap("norm", g.norm(x, "norm")); //               [B, N, D]
+  g.tap("tokens", x);
   if (spec.pool === "none") {
-    if (!wanted.has("tokens")) output("tokens", x);
-  } else if (spec.tokens.distillation) distilledHeads(g, x, { tap, output, mode });
+    if (!g.asks("tokens")) g.returns("tokens", x);
+  } else if (spec.tokens.distillation) distilledHeads(g, x, mode);
   else {
-    const pooled = tap("features", features(g, x)); //                                  [B, features]
-    if (spec.classes > 0) output("logits", g.linear(pooled, "head", spec.classes, spec.headBias)); // [B, classes]
-    else if (!wanted.has("features")) output("features", pooled);
+    const pooled = g.tap("features", features(g, x)); //                                  [B, features]
+    const logits = spec.classes > 0 ? g.linear(pooled, "head", spec.classes, spec.headBias) : pooled; // [B, classes]
+    if (spec.classes > 0) g.returns("logits", logits);
+    else if (!g.asks("features")) g.returns("features", pooled);
+    unitLength(g, classifies(spec) ? pooled : logits);
   }
   return g.build();
+}
+
+/** The output `embedding`, if it is asked for. */
+function unitLength(g: ModelBuilder, vector: Value): void {
+  if (g.asks("embedding")) g.returns("embedding", g.node("l2Normalize", {}, [vector], "embedding"));
 }
 
 /** Image -> stem -> patches -> tokens with positions: timm's `patch_embed` and `_pos_embed`. */
@@ -106,19 +109,25 @@ function learnedPositions(g: ModelBuilder, prefix: number): Value {
 }
 
 /** DeiT's two heads, on the class and the distillation token. At inference the result is their mean. */
-function distilledHeads(g: ModelBuilder, x: Value, { tap, output, mode }: { readonly tap: (name: string, value: Value) => Value; readonly output: (name: string, value: Value) => void; readonly mode: "inference" | "training" }): void {
+function distilledHeads(g: ModelBuilder, x: Value, mode: "inference" | "training"): void {
   const { spec } = g;
   const head = (index: number, name: string) => {
-    const y = g.node("token", { index }, [x], `${name}.token`);
-    return spec.classes > 0 ? g.linear(y, name, spec.classes, spec.headBias) : y;
+    const token = g.node("token", { index }, [x], `${name}.token`);
+    return { token, y: spec.classes > 0 ? g.linear(token, name, spec.classes, spec.headBias) : token };
   };
-  const heads = [head(0, "head"), head(1, "head_dist")] as const;
+  const [cls, dist] = [head(0, "head"), head(1, "head_dist")];
   if (mode === "training") {
-    output("logits_cls", heads[0]);
-    output("logits_dist", heads[1]);
+    g.returns("logits_cls", cls.y);
+    g.returns("logits_dist", dist.y);
     return;
   }
-  tap("logits_cls", heads[0]);
-  tap("logits_dist", heads[1]);
-  output(mainOutput(spec), g.node("scale", { factor: 0.5 }, [g.node("add", {}, heads, "head.add")], "head.mean"));
+  g.tap("logits_cls", cls.y);
+  g.tap("logits_dist", dist.y);
+  const mean = (a: Value, b: Value, name: string): Value => g.node("scale", { factor: 0.5 }, [g.node("add", {}, [a, b], `${name}.add`)], `${name}.mean`);
+  const main = mean(cls.y, dist.y, "head");
+  g.returns(mainOutput(spec), main);
+  // Of a model with heads, what timm's forward_head(pre_logits=True) returns.
+  const wanted = g.asks("features") || (g.asks("embedding") && classifies(spec));
+  const pooled = spec.classes > 0 && wanted ? g.tap("features", mean(cls.token, dist.token, "features")) : main;
+  unitLength(g, classifies(spec) ? pooled : main);
 }

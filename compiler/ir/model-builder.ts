@@ -14,6 +14,21 @@ export class ModelBuilder extends GraphBuilder {
     this.geometry = spec.geometry;
   }
 
+  /** Makes a value an output, by its name in the package. */
+  returns(name: string, value: Value): void {
+    this.output(this.spec.outputNames[name] ?? name, value);
+  }
+
+  /** The value itself, which is an output too if the spec asks for it. */
+  tap(name: string, value: Value): Value {
+    if (this.asks(name)) this.returns(name, value);
+    return value;
+  }
+
+  asks(name: string): boolean {
+    return this.spec.outputs.includes(name);
+  }
+
   /** What several blocks read, made when the first does. */
   once(name: string, make: (name: string) => Value): Value {
     const value = this.known.get(name) ?? make(name);

@@ -89,6 +89,41 @@ export function rmsNorm({ rows, width, eps, step, start, dtypes = inFull }: RmsN
   };
 }
 
+/** Rows x [rows, width] divided by their lengths -> out [rows, width]; what is shorter than 1e-12 is divided by that. One invocation a row. */
+export function l2Normalize({ rows, width }: { readonly rows: number; readonly width: number }): Launch {
+  const element = elementOf(width);
+  const unit = element === "vec4" ? 4 : 1;
+  // Numbers are divided by the largest first, whose square may be beyond f32, or too small for it.
+  const largest = raw(unit === 4 ? "max(max(most.x, most.y), max(most.z, most.w))" : "most");
+  return {
+    kernel: assemble({
+      id: `l2_normalize_r${rows}_w${width}`,
+      bindings: [
+        { name: "x", access: "read", element, length: rows * width },
+        { name: "out", access: "read_write", element, length: rows * width },
+      ],
+      workgroupSize: [rowsPerGroup, 1, 1],
+      constants: { units: u32(width / unit) },
+      builtins: linearBuiltins,
+      body: wgsl`
+        ${linearIndex(rows, rowsPerGroup)}
+        let first = index * units;
+        var most = abs(x[first]);
+        for (var i = 1u; i < units; i++) { most = max(most, abs(x[first + i])); }
+        let largest = max(${largest}, 1e-30);
+        var squares = 0.0;
+        for (var i = 0u; i < units; i++) {
+          let value = x[first + i] / largest;
+          squares += ${raw(unit === 4 ? "dot(value, value)" : "value * value")};
+        }
+        let factor = 1.0 / max(sqrt(squares), 1e-12 / largest);
+        for (var i = 0u; i < units; i++) { out[first + i] = x[first + i] / largest * factor; }
+      `,
+    }),
+    workgroups: cover(rows, rowsPerGroup),
+  };
+}
+
 export interface RowScalesParams {
   readonly rows: number;
   readonly width: number;

@@ -25,21 +25,26 @@ export const foldLayerScale: Pass = {
 export const foldSoftmaxScale: Pass = {
   name: "fold-softmax-scale",
   why: "The factor on the scores is a factor on the queries, which their weights can carry.",
-  run: (graph, log) =>
-    rewrite(graph, (node, { producer, uses, emit }) => {
-      if (node.op !== "attention" || node.attrs.scale === 1) return undefined;
+  run(graph, log) {
+    // An attention and its map read one product.
+    const products = new Map<Value, Value>();
+    return rewrite(graph, (node, { producer, readers, isOutput, emit }) => {
+      if ((node.op !== "attention" && node.op !== "attentionMap") || node.attrs.scale === 1) return undefined;
       const { scale } = node.attrs;
       const [queries, ...rest] = node.inputs as [Value, ...Value[]];
       const gemm = producer(queries, "gemm");
-      if (!gemm || uses(queries) !== 1 || !endsPlain(gemm)) {
+      const alone = !isOutput(queries) && readers(queries).every((reader) => (reader.op === "attention" || reader.op === "attentionMap") && reader.inputs[0] === queries && reader.attrs.scale === scale);
+      if (!gemm || !alone || !endsPlain(gemm)) {
         log(node.name, false, "its queries are not a matrix product that only it reads and that ends in its bias");
         return undefined;
       }
+      const rows = { start: 0, end: node.op === "attention" ? last(node.output.shape) : last(queries.shape) / 3, factor: scale };
+      const product = products.get(queries) ?? emit("gemm", gemm.attrs, scaled(gemm, (value, name) => emit("scaleRows", rows, [value], name)), gemm.name, [gemm]);
       log(node.name, true, `factor ${scale} folded into the weights of ${gemm.name}`);
-      const rows = { start: 0, end: last(node.output.shape), factor: scale };
-      const product = emit("gemm", gemm.attrs, scaled(gemm, (value, name) => emit("scaleRows", rows, [value], name)), gemm.name, [gemm]);
-      return emit("attention", { ...node.attrs, scale: 1 }, [product, ...rest], node.name);
-    }),
+      products.set(queries, product);
+      return node.op === "attention" ? emit("attention", { ...node.attrs, scale: 1 }, [product, ...rest], node.name) : emit("attentionMap", { ...node.attrs, scale: 1 }, [product, ...rest], node.name);
+    });
+  },
 };
 
 /** Whether nothing stands between a product with its bias and whoever reads it. */

@@ -2,7 +2,10 @@ import type { Node, NodeOf, Value } from "../ir/graph.js";
 import type { PrepareAttrs } from "../ir/ops/fused-parts.js";
 import { rewrite, type Pass, type Rewriter } from "./pass.js";
 
-/** split, prepare, scale, q kᵀ, bias, softmax, weighted sum, merge -> one attention on the packed projection. */
+/**
+ * split, prepare, scale, q kᵀ, bias, softmax, weighted sum, merge -> one attention on the packed projection, and beside it an attentionMap where
+ * the weights are an output of the model.
+ */
 export const fuseAttention: Pass = {
   name: "fuse-attention",
   why: "Scores of all tokens with all tokens never reach memory, and q, k, v are read in place from the packed projection.",
@@ -11,17 +14,23 @@ export const fuseAttention: Pass = {
       if (node.op !== "mergeHeads") return undefined;
       const name = node.name.replace(/\.merge$/, "");
       const fused = differential(node, name, rewriter) ?? plain(node, name, rewriter);
-      log(fused ? name : node.name, fused !== undefined, fused ? "scores, softmax and weighted sum in one kernel" : "not the pattern softmax(scale q kᵀ) v on one packed projection, or something inside is read elsewhere");
-      return fused;
+      log(fused ? name : node.name, fused !== undefined, fused ? `scores, softmax and weighted sum in one kernel${fused.map ? ", and the map, which is returned, in another" : ""}` : "not the pattern softmax(scale q kᵀ) v on one packed projection, or something inside is read elsewhere");
+      return fused?.value;
     }),
 };
 
 type Merge = NodeOf<"mergeHeads">;
 
-function plain(node: Merge, name: string, rewriter: Rewriter): Value | undefined {
+interface Fusion {
+  readonly value: Value;
+  /** Whether the weights are an output, which then has a kernel of its own. */
+  readonly map: boolean;
+}
+
+function plain(node: Merge, name: string, rewriter: Rewriter): Fusion | undefined {
   const { producer, emit } = rewriter;
   const mix = only(node.inputs[0], "matmul", rewriter);
-  const softmax = only(mix?.inputs[0], "softmax", rewriter);
+  const softmax = onlyReader(mix?.inputs[0], "softmax", rewriter);
   const biased = only(softmax?.inputs[0], "add", rewriter);
   const bias = producer(biased?.inputs[1], "relativeBias");
   const scored = scores(biased && bias ? biased.inputs[0] : softmax?.inputs[0], rewriter);
@@ -31,22 +40,26 @@ function plain(node: Merge, name: string, rewriter: Rewriter): Value | undefined
   const { q, k, scale } = scored;
   const heads = q.split.attrs.heads;
   if (!v || k.split.attrs.heads !== heads || v.attrs.heads !== heads) return undefined;
+  const map = rewriter.isOutput(softmax.output);
   const shared = sharedQuery(scored, v, rewriter);
-  if (shared && !bias) return emit("attention", { heads, scale, shared: true }, [shared, v.inputs[0]!], name, [...inside, v]);
+  if (shared && !bias && !map) return { value: emit("attention", { heads, scale, shared: true }, [shared, v.inputs[0]!], name, [...inside, v]), map };
   const packed = packedInput(scored, v);
   if (!packed) return undefined;
   const ready = prepared(packed, scored, `${name}.prepare`, rewriter);
   if (!ready) return undefined;
-  const relative = bias && { grid: bias.attrs.grid, prefix: bias.attrs.prefix };
-  return emit("attention", { heads, scale, ...(relative && { relative }) }, [ready, ...(bias ? [bias.inputs[0]!] : [])], name, [...inside, q.split, k.split, v]);
+  const attrs = { heads, scale, ...(bias && { relative: { grid: bias.attrs.grid, prefix: bias.attrs.prefix } }) };
+  const inputs = [ready, ...(bias ? [bias.inputs[0]!] : [])];
+  const splits = [q.split, k.split];
+  if (map) rewriter.replaceOutput(softmax.output, emit("attentionMap", attrs, inputs, `${name}.map`, [...scored.nodes, ...(biased && bias ? [biased] : []), softmax, ...splits]));
+  return { value: emit("attention", attrs, inputs, name, [...inside, ...splits, v]), map };
 }
 
-function differential(node: Merge, name: string, rewriter: Rewriter): Value | undefined {
+function differential(node: Merge, name: string, rewriter: Rewriter): Fusion | undefined {
   const { producer, isWeight, emit } = rewriter;
   const factor = only(node.inputs[0], "scale", rewriter);
   const norm = only(factor?.inputs[0], "rmsNorm", rewriter);
   const mix = only(norm?.inputs[0], "matmul", rewriter);
-  const difference = only(mix?.inputs[0], "headDifference", rewriter);
+  const difference = onlyReader(mix?.inputs[0], "headDifference", rewriter);
   const softmax = only(difference?.inputs[0], "softmax", rewriter);
   const scored = scores(softmax?.inputs[0], rewriter);
   const v = producer(mix?.inputs[1], "splitHeads");
@@ -60,7 +73,10 @@ function differential(node: Merge, name: string, rewriter: Rewriter): Value | un
   // The factor is another in each block: in the norm's scale, blocks still share a kernel.
   const width = norm.inputs[1]!;
   const scaled = emit("scaleRows", { start: 0, end: width.shape[0]!, factor: factor.attrs.factor }, [width], `${norm.name}.weight`);
-  return emit("differentialAttention", { heads, scale, eps: norm.attrs.eps }, [ready, difference.inputs[1]!, scaled], name, [...scored.nodes, softmax, difference, mix, norm, factor, q.split, k.split, v, node]);
+  const map = rewriter.isOutput(difference.output);
+  const weights = [...scored.nodes, softmax, difference, q.split, k.split];
+  if (map) rewriter.replaceOutput(difference.output, emit("attentionMap", { heads, scale, differential: true }, [ready, difference.inputs[1]!], `${name}.map`, weights));
+  return { value: emit("differentialAttention", { heads, scale, eps: norm.attrs.eps }, [ready, difference.inputs[1]!, scaled], name, [...weights, mix, norm, factor, v, node]), map };
 }
 
 /** Queries or keys, from their place in a projection to what the scores read. */
@@ -122,6 +138,12 @@ function prepared(packed: Value, { q, k }: Scores, name: string, { isWeight, use
   };
   const nodes = [q.norm, k.norm, q.rotate, k.rotate].filter((node) => node !== undefined);
   return emit("prepareHeads", attrs, [packed, ...affine, ...tables.slice(0, 1)], name, nodes);
+}
+
+/** The producer of a value that one node reads; it may be an output beside that. */
+function onlyReader<Name extends Node["op"]>(value: Value | undefined, op: Name, { producer, readers }: Rewriter): NodeOf<Name> | undefined {
+  const node = producer(value, op);
+  return node && readers(node.output).length === 1 ? node : undefined;
 }
 
 /** The producer of a value that nothing else reads. */

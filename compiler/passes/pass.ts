@@ -32,6 +32,8 @@ export interface Rewriter {
   isWeight(value: Value): boolean;
   /** Adds a node. `from` are the nodes that it computes from now on, in whole or in part: the visited one unless it is said otherwise. */
   emit<Name extends OpName>(op: Name, attrs: AttrsOf<Name>, inputs: readonly Value[], name: string, from?: readonly Node[]): Value;
+  /** Makes an output of the graph another value, which is the same; the nodes that still read the old one keep it. */
+  replaceOutput(value: Value, by: Value): void;
   /** Adds a node that differs from another in its inputs alone, and so perhaps in its shape. */
   emitWith(node: Node, inputs: readonly Value[]): Value;
 }
@@ -51,6 +53,7 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
   const original = new Map<Value, Value>();
   const origin = (value: Value) => original.get(value) ?? value;
   const emitted = new Set<Value>();
+  const returned = new Map<Value, Value>();
   const parameters = new Set(graph.parameters.map(({ value }) => value));
   let given: Map<Value, Node> | undefined;
   let nodes: Node[] = [];
@@ -68,6 +71,7 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
       const node = producers.get(value) ?? (given ??= new Map(graph.nodes.map((n) => [n.output, n]))).get(value);
       return node ? isWeightOp(node) : parameters.has(value);
     },
+    replaceOutput: (value, by) => void returned.set(value, by),
     emitWith: (node, inputs) => rewriter.emit(node.op, node.attrs as never, inputs, node.name, [node]),
     emit(op, attrs, inputs, name, from = visited ? [visited] : []) {
       const node = makeNode(op, attrs, inputs, name, [...new Set(from.flatMap(originsOf))]);
@@ -92,8 +96,8 @@ export function rewrite(graph: Graph, visit: (node: Node, rewriter: Rewriter) =>
       producers.set(current.output, current);
     }
   }
-  if (replaced.size === 0) return graph;
-  const renamed = graph.outputs.map(({ name, value }) => ({ name, value: replaced.get(value) ?? value }));
+  if (replaced.size + returned.size === 0) return graph;
+  const renamed = graph.outputs.map(({ name, value }) => ({ name, value: returned.get(value) ?? replaced.get(value) ?? value }));
   nodes = live(nodes, renamed.map((output) => output.value));
   return { ...graph, nodes, outputs: renamed };
 }

@@ -4,13 +4,14 @@ import type { Node, Value } from "../ir/graph.js";
 import { elements, IrError, last } from "../ir/ops/op.js";
 import { differentialCandidates } from "../kernels/attention/differential.js";
 import { attentionCandidates } from "../kernels/attention/families.js";
+import { mapCandidates } from "../kernels/attention/map.js";
 import type { AttentionParams } from "../kernels/attention/params.js";
 import { prepareHeads } from "../kernels/attention/prepare.js";
 import { single, type Candidate } from "../kernels/candidate.js";
 import { addScale, embed, normalizeChannels } from "../kernels/embed.js";
 import { maxWorkgroups, type Launch } from "../kernels/kernel.js";
 import { gated, multiply } from "../kernels/pointwise.js";
-import { layerNorm, pool, rmsNorm, sliceTokens } from "../kernels/rows.js";
+import { l2Normalize, layerNorm, pool, rmsNorm, sliceTokens } from "../kernels/rows.js";
 import { shortlist } from "../target/shortlist.js";
 import { isWeightOp, type GraphIndex } from "./graph-index.js";
 import { lowerGemm } from "./lower-gemm.js";
@@ -158,6 +159,12 @@ function lowering(context: LowerContext, node: Node, position: number): readonly
       const { id, candidates } = differentialCandidates({ batch, tokens, heads, headDim: last(node.output.shape) / heads, scale, eps, dtypes: { in: storage(x), out: storage(node.output) } });
       return [{ routine: remember(id, candidates), operands: [...node.inputs.map(plain), output] }];
     }
+    case "attentionMap": {
+      const [batch, tokens, packed] = x.shape as [number, number, number];
+      const { heads, scale, relative, differential } = node.attrs;
+      const { id, candidates } = mapCandidates({ batch, tokens, heads, headDim: packed / 3 / heads, scale, dtype: storage(x), ...(relative && { relative: { rows: relative.grid[0], columns: relative.grid[1], prefix: relative.prefix } }), ...(differential && { differential }) });
+      return [{ routine: remember(id, candidates), operands: [...node.inputs.map(plain), output] }];
+    }
     case "prepareHeads": {
       const [batch, tokens, width] = x.shape as [number, number, number];
       const { heads, norm, rotary } = node.attrs;
@@ -169,6 +176,10 @@ function lowering(context: LowerContext, node: Node, position: number): readonly
     case "rmsNorm": {
       const width = last(x.shape);
       return one(rmsNorm({ rows: elements(x.shape) / width, width, eps: node.attrs.eps, step: 1, start: 0, dtypes: { in: storage(x), out: storage(node.output) } }));
+    }
+    case "l2Normalize": {
+      const width = last(x.shape);
+      return one(l2Normalize({ rows: elements(x.shape) / width, width }));
     }
     case "tokenNorm": {
       const [rows, step, width] = x.shape as [number, number, number];

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Choice, Dispatch, DType, Kernel, Plan, Profile, Routine, TensorSpec, Tuned, View, WeightRecipe } from "../../runtime/plan.js";
 import { namingsOf } from "../families/namings.js";
-import { buildGraph, mainOutput } from "../ir/build.js";
+import { buildGraph, classifies, mainOutput } from "../ir/build.js";
 import type { Graph } from "../ir/graph.js";
 import { elements, f32Bytes, IrError } from "../ir/ops/op.js";
 import type { Candidate } from "../kernels/candidate.js";
@@ -92,11 +92,9 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
   return { plan, kernels, recipe: { ...recipe, ...namingsOf(spec, [...parameters]) }, built, lowered, steps: compiled.map(({ steps }) => steps), events };
 }
 
-/** Logits by another name are no classes: an embedding that ends in a projection. */
 function mainOutputOf(spec: ResolvedSpec): Plan["main"] {
   const kind = mainOutput(spec);
-  const name = spec.outputNames[kind] ?? kind;
-  return { name, classes: kind === "logits" && (name === "logits" || spec.labels.length > 0) };
+  return { name: spec.outputNames[kind] ?? kind, classes: classifies(spec) };
 }
 
 /** What the profiles of a plan have in common. */

@@ -33,6 +33,6 @@ const writesHalf = (node: Node): boolean => ["attention", "differentialAttention
 
 /** Whether a kernel reads this operand as f16. Normalised rows are of the residual stream. */
 function takesHalf(node: Node, operand: number): boolean {
-  if (["attention", "differentialAttention", "prepareHeads", "gated"].includes(node.op)) return true;
+  if (["attention", "differentialAttention", "attentionMap", "prepareHeads", "gated"].includes(node.op)) return true;
   return node.op === "gemm" && operand === 0 && node.attrs.source.kind === "rows" && node.attrs.norm === undefined;
 }

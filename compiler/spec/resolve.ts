@@ -186,7 +186,7 @@ export function resolve(input: unknown): ResolvedSpec {
       projection: spec.dropout?.projection ?? 0,
       path: spec.dropout?.path ?? 0,
     },
-    outputs: expandOutputs(spec.outputs ?? [], spec.depth),
+    outputs: expandOutputs(spec.outputs ?? [], { depth: spec.depth, block: spec.block ?? "pre" }),
     outputNames: spec.outputNames ?? {},
     preprocess: {
       crop: spec.preprocess?.crop ?? "center",

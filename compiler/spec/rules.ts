@@ -1,6 +1,6 @@
 import { nearest, show, type SpecIssue } from "./errors.js";
 import { stemMaps } from "./geometry.js";
-import { optionalOutputs } from "./outputs.js";
+import { isMap, optionalOutputs } from "./outputs.js";
 import type { ResolvedSpec } from "./resolve.js";
 import type { ViTSpec } from "./types.js";
 
@@ -116,21 +116,21 @@ const oneCropSize: Rule = (_, { preprocess }) =>
 const preprocessChannels: Rule = ({ preprocess, channels }) =>
   (["mean", "std"] as const).flatMap((field) => when(preprocess[field].length !== channels, `preprocess.${field}`, () => `${preprocess[field].length} values for ${channels} channels; give one number, or one a channel`));
 
-const outputsExist: Rule = ({ outputs, depth, tokens, finalNorm, pool }) => {
-  const known = new Set(optionalOutputs(depth));
+const outputsExist: Rule = ({ outputs, depth, block, finalNorm, pool, tokens }) => {
+  const known = new Set(optionalOutputs({ depth, block }));
   return outputs.flatMap((name) => {
     if (!known.has(name)) {
       // All blocks but the one of that number are as near as each other.
-      const meant = `blocks.${Math.min(Number(/\d+$/.exec(name)?.[0] ?? 0), depth - 1)}`;
-      const near = nearest(name, [...optionalOutputs(0), "blocks.*", meant]);
-      const block = /^blocks\.\d+$/.test(name);
-      const fix = block ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, norm, tokens, features, logits_cls, logits_dist`;
+      const meant = `blocks.${Math.min(Number(/\d+/.exec(name)?.[0] ?? 0), depth - 1)}`;
+      const near = nearest(name, [...optionalOutputs({ depth: 0, block }), "blocks.*", "blocks.*.attn", meant, `${meant}.attn`]);
+      const beyond = /^blocks\.\d+(\.attn)?$/.test(name);
+      const things = /^blocks\.(\d+)\.attns\.\d+\.attn$/.exec(name);
+      const fix = things && block !== "parallelThings" && Number(things[1]) < depth ? `each of its blocks has one attention: ask for "${meant}.attn"` : beyond ? `the last block is blocks.${depth - 1}` : near ? `did you mean "${near}"?` : `the names are embed, blocks.0 to blocks.${depth - 1}, blocks.*, blocks.0.attn to blocks.${depth - 1}.attn, blocks.*.attn, norm, tokens, features, logits_cls, logits_dist, embedding`;
       return [{ field: "outputs", message: `${show(name)} is not an output of this model; ${fix}` }];
     }
     return [
       ...when(name.startsWith("logits_") && !tokens.distillation, "outputs", () => `"${name}" exists only with tokens.distillation: true`),
-      ...when(name === "features" && pool === "none", "outputs", () => `"features" has no meaning with pool "none"; ask for "tokens"`),
-      ...when(name === "features" && tokens.distillation, "outputs", () => `"features" has no meaning with tokens.distillation, whose two heads read two tokens; ask for "norm"`),
+      ...when((name === "features" || name === "embedding") && pool === "none", "outputs", () => `"${name}" has no meaning with pool "none"; ask for "tokens"`),
       ...when(name === "norm" && finalNorm !== "tokens", "outputs", () => `"norm" exists only with finalNorm: "tokens", it is "${finalNorm}"; ask for "blocks.${depth - 1}"`),
     ];
   });
@@ -156,7 +156,7 @@ const longestColumn = largestBinding / 4 / 8;
 /** Rows or columns of the largest matrix that one launch covers: 65535 workgroups of 64. */
 const largestSide = 65535 * 64;
 
-const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim, mlp, representation, classes, geometry, patch }) => {
+const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim, mlp, representation, classes, geometry, patch, outputs }) => {
   const inner = heads * headDim;
   const { map, tokens, features } = geometry;
   // Of a gated MLP the first layer is two.
@@ -183,6 +183,7 @@ const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim,
   ];
   const rows = maps.slice(1).reduce((most, [, h, w]) => Math.max(most, h * w), tokens);
   const columns = Math.max(3 * inner, hidden);
+  const mapBytes = 4 * heads * tokens ** 2;
   return [
     ...when(total > largestWeights, "spec", () => `about ${gib(total)} GiB of weights (dim ${dim}, depth ${depth}, mlp.hidden ${mlp.hidden}, ${classes} classes); the limit is ${gib(largestWeights)} GiB`),
     ...weights.flatMap(({ field, what, bytes }) => when(bytes > largestMatrix, field, () => `${what} has ${gib(bytes)} GiB; a matrix ends at 2 GiB, use smaller sizes`)),
@@ -192,6 +193,7 @@ const sizesAreSane: Rule = ({ image, channels, stem, dim, depth, heads, headDim,
       .filter(({ bytes }) => bytes > largestBinding)
       .slice(0, 1)
       .flatMap(({ what, bytes }) => when(true, "image", () => `one image ${what} needs ${inBytes(bytes)}; WebGPU bindings hold ${inBytes(largestBinding)}, use a smaller image or width, or a larger patch`)),
+    ...when(outputs.some(isMap) && mapBytes > largestBinding, "outputs", () => `an attention map of ${heads} heads of ${tokens} tokens needs ${inBytes(mapBytes)}; WebGPU bindings hold ${inBytes(largestBinding)}, leave maps out, or use a smaller image or a larger patch`),
     ...when(rows > largestSide, "image", () => `one image makes a matrix of ${rows} rows; a launch covers ${largestSide}, use a smaller image`),
     ...when(columns > largestSide, "heads", () => `${heads} of width ${headDim} make a matrix of ${columns} columns; a launch covers ${largestSide}, use fewer or narrower heads`),
   ];

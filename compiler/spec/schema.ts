@@ -161,7 +161,7 @@ export const specSchema = z.strictObject({
   headBias: z.boolean().optional().describe("Whether the head has a bias. Default: true."),
   dropout: dropout.optional().describe("Dropout rates in training; the identity at inference."),
   outputs: z.array(z.string()).max(4096).readonly().optional()
-    .describe("Tensors to return besides the logits (or features): `embed` (tokens before the first block), `blocks.0` ..., `blocks.*` (all), `norm` (tokens after the last norm), `tokens` (those that are pooled: after the last norm, if it stands there), `features` (what the head reads), `logits_cls` and `logits_dist` (each head of a distilled model)."),
+    .describe("Tensors to return besides the logits (or features): `embed` (tokens before the first block), `blocks.0` ..., `blocks.*` (all), `norm` (tokens after the last norm), `tokens` (those that are pooled: after the last norm, if it stands there), `features` (what the head reads; of a distilled model the mean of both tokens), `logits_cls` and `logits_dist` (each head of a distilled model), `embedding` (the features, or what a projection makes of them, divided by their length), and attention maps, [heads, queries, keys] after the softmax: `blocks.0.attn` ..., `blocks.*.attn` (of all blocks). What is not asked for is not computed."),
   outputNames: z.record(z.string().max(200), z.string().regex(/^[A-Za-z_][\w.]{0,99}$/)).optional()
     .describe('Other names for outputs in the package, by their name here: { tokens: "last_hidden_state" }.'),
   preprocess: preprocess.optional().describe("How a photograph becomes the input tensor."),

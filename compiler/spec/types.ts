@@ -84,8 +84,10 @@ export interface ViTSpec {
   dropout?: DropoutSpec | undefined;
   /**
    * Tensors to return besides the logits (or features): `embed` (tokens before the first block), `blocks.0` ..., `blocks.*` (all), `norm`
-   * (tokens after the last norm), `tokens` (those that are pooled: after the last norm, if it stands there), `features` (what the head reads),
-   * `logits_cls` and `logits_dist` (each head of a distilled model).
+   * (tokens after the last norm), `tokens` (those that are pooled: after the last norm, if it stands there), `features` (what the head reads;
+   * of a distilled model the mean of both tokens), `logits_cls` and `logits_dist` (each head of a distilled model), `embedding` (the features, or
+   * what a projection makes of them, divided by their length), and attention maps, [heads, queries, keys] after the softmax: `blocks.0.attn` ...,
+   * `blocks.*.attn` (of all blocks). What is not asked for is not computed.
    */
   outputs?: readonly string[] | undefined;
   /** Other names for outputs in the package, by their name here: { tokens: "last_hidden_state" }. */

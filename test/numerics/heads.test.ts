@@ -1,7 +1,7 @@
 /** What is done to heads besides plain attention, launched as it is on the software adapter, against the ops' `evaluate` in f64. */
 import { softwareReason } from "../tools/adapter.js";
 import { dtypesOf, openKernelDevice } from "../tools/compare-kernels.js";
-import { attentionLaunch, differential, type AttentionLaunch, type DifferentialCase } from "../tools/launch-attention.js";
+import { attentionLaunch, differential, map, type AttentionLaunch, type DifferentialCase, type MapCase } from "../tools/launch-attention.js";
 import { prepared, type PrepareCase } from "../tools/launch-cases.js";
 import { compareLaunches, expectLaunchCaught, type LaunchCase, type LaunchMutant } from "../tools/launches.js";
 import { skipAll, suite } from "../tools/suite.js";
@@ -58,6 +58,23 @@ const differences: Readonly<Record<string, DifferentialCase>> = {
   "a scale of 1": { tokens: 9, heads: 2, headDim: 16, scale: 1, lambda: 0.6 },
 };
 
+const maps: Readonly<Record<string, MapCase>> = {
+  "197 tokens": { tokens: 197, heads: 2, headDim: 16 },
+  "two images of 17 tokens, heads of 64": { batch: 2, tokens: 17, heads: 3, headDim: 64 },
+  "16 tokens, a scale that is folded": { tokens: 16, heads: 2, headDim: 8, scale: 1, magnitude: 0.5 },
+  "heads of 15": { batch: 2, tokens: 13, heads: 3, headDim: 15 },
+  "one token": { tokens: 1, heads: 2, headDim: 8 },
+  "two tokens, heads of 1": { tokens: 2, heads: 3, headDim: 1 },
+  "heads of 132, which are not unrolled": { tokens: 7, heads: 1, headDim: 132 },
+  "scores up to 50": { tokens: 17, heads: 2, headDim: 16, magnitude: 7 },
+  "places on a grid of 4 x 3 behind a token": { batch: 2, tokens: 13, heads: 3, headDim: 16, relative: { rows: 4, columns: 3, prefix: 1 } },
+  "places on a grid of 3 x 5, heads of 15": { tokens: 15, heads: 2, headDim: 15, relative: { rows: 3, columns: 5, prefix: 0 } },
+  "a difference, 197 tokens": { tokens: 197, heads: 2, headDim: 16, lambda: 0.2 },
+  "a difference of heads of 20, whose halves are no vec4s": { batch: 2, tokens: 13, heads: 2, headDim: 20, lambda: 0.5 },
+  "a difference of heads of 6": { tokens: 5, heads: 3, headDim: 6, lambda: -0.3 },
+  "a difference, scores up to 50": { tokens: 17, heads: 2, headDim: 32, magnitude: 7, lambda: 0.6 },
+};
+
 /** The form that keeps sums in registers takes tens of seconds to compile for these on lavapipe. */
 const slow = new Set(["two images of 17 tokens, heads of 64", "heads of 20, whose halves are no vec4s"]);
 
@@ -76,6 +93,7 @@ else {
     for (const [title, options] of Object.entries(preparations)) test(`${dtype}: prepared: ${title}`, () => compareLaunches(device, prepared(options, dtype)));
     for (const [title, options] of Object.entries(relatives)) test(`${dtype}: relative places: ${title}`, () => compareAttention(title, attentionLaunch(options, dtype)));
     for (const [title, options] of Object.entries(shared)) test(`${dtype}: shared queries: ${title}`, () => compareAttention(title, attentionLaunch(options, dtype)));
+    for (const [title, options] of Object.entries(maps)) test(`${dtype}: map: ${title}`, () => compareLaunches(device, map(options, dtype)));
     for (const [title, options] of Object.entries(differences)) test(`${dtype}: differential: ${title}`, () => compareLaunches(device, differential(options, dtype), slow.has(title) ? { leave: /^online/ } : {}));
   }
 
@@ -88,6 +106,9 @@ else {
   const query = attentionLaunch(shared["one for three images"]!);
   const several = attentionLaunch(shared["five for two images"]!);
   const pair = differential({ batch: 2, tokens: 17, heads: 3, headDim: 16, lambda: 0.7, factor: 0.8 });
+  const weights = map(maps["two images of 17 tokens, heads of 64"]!);
+  const placed = map(maps["places on a grid of 4 x 3 behind a token"]!);
+  const subtracted = map({ batch: 2, tokens: 13, heads: 3, headDim: 16, lambda: 0.7 });
   const tiny = differential(differences["results as small as eps"]!);
   const mutants: readonly LaunchMutant[] = [
     ["prepared: the scale of queries for keys", both, "only", /k_scale\[i\]/, "q_scale[i]"],
@@ -135,6 +156,22 @@ else {
     ["differential: stored: keys for values", pair, "stored", /first \+ vOffset/, "first + kOffset"],
     ["differential: stored: a value twice", pair, "stored", /min\(key \+ 2u, tokens - 1u\) \* rowStride\] \+ weight/, "key * rowStride] + weight"],
     ["differential: stored: no scale of the norm", pair, "stored", / \* scale\[at - outAt\]/, ""],
+    ["map: another scale", weights, "register", /\* 0\.125;/, "* 0.126;"],
+    ["map: the last key left out of the sum", weights, "register", /if \(round == 0u\) \{/, "if (round == 0u && key < 16u) {"],
+    ["map: keys beyond the end counted", weights, "register", /score1\[3\] = lowest;/, ""],
+    ["map: the sum not rescaled", weights, "register", /total1 \* exp\(largest1 - next1\)/, "total1"],
+    ["map: not divided", weights, "register", / \/ total1/, ""],
+    ["map: the last keys not written", weights, "register", /if \(key \+ 1u < tokens\)/, "if (key + 5u < tokens)"],
+    ["map: the row of another query", weights, "register", /index \* tokens \+ key/, "(index \/ tokens * tokens + (query + 1u) % tokens) * tokens + key"],
+    ["map: keys of another image", weights, "register", /image \* tokens \* rowStride/, "0u"],
+    ["map: keys of another head", weights, "register", /index \/ tokens % heads/, "0u"],
+    ["map: values for keys", weights, "register", /rowStride \+ kOffset/, "rowStride + 2u * kOffset"],
+    ["map: no places", placed, "register", /score1 \+= vec4<f32>\(relative_bias[^;]*;/, ""],
+    ["map: places of another head", placed, "register", /row \* heads \+ head/, "row * heads"],
+    ["map: one map for both", subtracted, "register", /query2 = query1 \+ halfStride/, "query2 = query1"],
+    ["map: the keys of one map for both", subtracted, "register", /k0_2 = k0_1 \+ halfStride/, "k0_2 = k0_1"],
+    ["map: nothing subtracted", subtracted, "register", /lambda\[0\] \*/, "0.0 *"],
+    ["map: the first sum for the second", subtracted, "register", /\/ total2/, "/ total1"],
     ["differential: stored: another eps", tiny, "stored", /\+ 0\.0000099999\d*/, "+ 1.02e-5"],
   ];
   for (const mutant of mutants) test(`a changed kernel is caught: ${mutant[0]}`, () => expectLaunchCaught(device, mutant));

@@ -1,7 +1,7 @@
 /** Kernels that do one thing to rows or numbers, launched as they are on the software adapter, against the ops' `evaluate` in f64. */
 import { softwareReason } from "../tools/adapter.js";
 import { dtypesOf, openKernelDevice } from "../tools/compare-kernels.js";
-import { gate, pooled, product, rms, type GatedCase, type RmsCase } from "../tools/launch-cases.js";
+import { gate, pooled, product, rms, unit, type GatedCase, type RmsCase } from "../tools/launch-cases.js";
 import { compareLaunches, expectLaunchCaught, type LaunchCase, type LaunchMutant } from "../tools/launches.js";
 import { skipAll, suite } from "../tools/suite.js";
 
@@ -37,6 +37,9 @@ const pools: Readonly<Record<string, () => LaunchCase>> = {
   "the maximum": () => pooled([2, 13, 30], "max", 2),
 };
 
+/** Shapes, and how large numbers are: squares of the last three leave f32, and a length of less than 1e-12 counts as that. */
+const units: readonly (readonly [shape: readonly number[], magnitude: number])[] = [[[1, 768], 1], [[17, 30], 3], [[3, 1], 1], [[13, 7], 1000], [[5, 64], 1e30], [[5, 64], 1e-11], [[5, 6], 1e-13]];
+
 const reason = await softwareReason();
 if (reason) skipAll("launches", reason);
 else {
@@ -61,11 +64,13 @@ else {
       });
     }
   }
+  for (const [shape, magnitude] of units) test(`l2_normalize: ${shape.join(" x ")}, up to ${magnitude}`, () => compareLaunches(device, unit(shape, magnitude)));
   for (const [title, make] of Object.entries(pools)) test(`pool: ${title}`, () => compareLaunches(device, make()));
 
   const rows = rms({ x: [1, 17, 32], eps: 1e-6 });
   const small = rms({ x: [1, 17, 32], eps: 1e-6, magnitude: 1e-3 });
   const second = rms(norms["the second token, 30 wide"]!);
+  const vectors = unit([17, 32]);
   const wide = gate(gates["17 rows of 32"]!);
   const odd = gate(gates["13 rows of 7, the gate behind"]!);
   const half = pooled([2, 13, 32], "avgmax", 1);
@@ -76,6 +81,10 @@ else {
     ["rms_norm: another divisor", rows, "only", /\/ width/, "/ (width - 0.01)"],
     ["rms_norm: another eps", small, "only", /\+ 9\.99999\d*e-7/, "+ 1.01e-6"],
     ["rms_norm: another token", second, "only", /\+ 1u\) \* units/, "+ 2u) * units"],
+    ["l2_normalize: no root", vectors, "only", /sqrt\(squares\)/, "squares"],
+    ["l2_normalize: the last numbers left out of the length", vectors, "only", /i = 0u; i < units/, "i = 0u; i < units - 1u"],
+    ["l2_normalize: the first row for all", vectors, "only", /x\[first \+ i\] \/ largest \* factor/, "x[i] / largest * factor"],
+    ["l2_normalize: another least length", unit([5, 6], 1e-13), "only", /1e-12/, "1.01e-12"],
     ["gated: the halves exchanged", wide, "only", /x\[first\]/, "x[second]"],
     ["gated: no activation", wide, "only", /activate\(gate\)/, "gate"],
     ["gated: another row", odd, "only", /row \* 14u/, "row * 13u"],

@@ -43,6 +43,7 @@ else {
     "learned rotary positions and a learned query": { position: { kind: "none" }, rope: { kind: "mixed" }, pool: "map", poolPrefix: true, mapPool: { heads: 4, hidden: 6 } },
     "biases by distance and norms behind branches": { block: "post", attention: { relative: true, gate: true, norm: true }, pool: "avgmax" },
     "a differential parallel block": { block: "parallel", attention: { differential: true }, preNorm: true, layerScale: 0.5, pool: "tokenavg" },
+    "attention maps and an embedding": { attention: { relative: true }, outputs: ["blocks.*.attn", "embedding"] },
     "positions of another grid": { position: { resample: { grid: [3, 5], filter: "bicubic" } }, tokens: { distillation: true } },
     "two attentions side by side": { block: "parallelThings", mlp: { gate: "packedLast" }, pool: "none", classes: 0, outputNames: { tokens: "last_hidden_state" } },
   };

@@ -3,6 +3,7 @@ import type { GraphBuilder, Value } from "../../compiler/ir/graph.js";
 import type { Tensor } from "../../compiler/ir/ops/op.js";
 import { differentialCandidates } from "../../compiler/kernels/attention/differential.js";
 import { attentionCandidates } from "../../compiler/kernels/attention/families.js";
+import { mapCandidates } from "../../compiler/kernels/attention/map.js";
 import { relativeRows, type Relative } from "../../compiler/kernels/attention/relative.js";
 import type { DType } from "../../runtime/plan.js";
 import { contraction, eps } from "./kernel-cases.js";
@@ -160,4 +161,52 @@ function differenceOf(b: GraphBuilder, of: (name: string) => Value, { heads, sca
   const mixed = b.node("matmul", { transposeB: false }, [map, b.node("splitHeads", { heads, part: 2 }, [of("qkv")], "v")], "mix");
   const normed = b.node("rmsNorm", { eps }, [mixed, of("norm")], "norm");
   return b.node("mergeHeads", {}, [b.node("scale", { factor }, [normed], "factor")], "merge");
+}
+
+export interface MapCase extends Sizes {
+  readonly relative?: Relative;
+  /** How much of a second map is subtracted. */
+  readonly lambda?: number;
+}
+
+/** Weights may be off by the factor that results of `mixBounds` may: they are results of values that are ones, one for each key. */
+export function map(options: MapCase, dtype: DType = "f32"): LaunchCase {
+  const { batch = 1, tokens, heads, headDim, scale = headDim ** -0.5, magnitude = 1, relative, lambda } = options;
+  const width = heads * headDim;
+  const pairs = lambda === undefined ? 1 : 2;
+  const wide = headDim / pairs;
+  const qkv = given("qkv", randomTensor([batch, tokens, 3 * width], "qkv", magnitude), dtype);
+  const table = relative && given("relative", randomTensor([relativeRows(relative), heads], "relative", 3));
+  const places = relative && { grid: [relative.rows, relative.columns], prefix: relative.prefix } as const;
+  const biases = places && table && evaluate("relativeBias", places, [table]).data;
+  return launchCase({
+    launch: mapCandidates({ batch, tokens, heads, headDim, scale, dtype, ...(relative && { relative }), ...(lambda !== undefined && { differential: true }) }).candidates(),
+    given: [qkv, ...(table ? [table] : []), ...(lambda === undefined ? [] : [given("lambda", { shape: [1], data: Float64Array.of(lambda) })])],
+    define(b, of) {
+      const [q, k] = [0, 1].map((part) => b.node("splitHeads", { heads: pairs * heads, part }, [of("qkv")], "split")) as [Value, Value];
+      let scores = b.node("matmul", { transposeB: true }, [b.node("scale", { factor: scale }, [q], "scale"), k], "scores");
+      if (places) scores = b.node("add", {}, [scores, b.node("relativeBias", places, [of("relative")], "bias")], "add");
+      const weights = b.node("softmax", {}, [scores], "softmax");
+      return lambda === undefined ? weights : b.node("headDifference", {}, [weights, of("lambda")], "difference");
+    },
+    bound() {
+      const bounds = new Float64Array(batch * heads * tokens * tokens);
+      const ones = Array.from({ length: tokens }, (_, key) => Float64Array.from({ length: tokens }, (_, i) => Number(i === key)));
+      for (let row = 0; row * tokens < bounds.length; row++) {
+        const [query, head, image] = [row % tokens, Math.floor(row / tokens) % heads, Math.floor(row / tokens / heads)];
+        const of = (half: number): ReturnType<typeof mixBounds> =>
+          mixBounds({
+            query: vectorOf(qkv, image, query, head * headDim + half * wide, wide),
+            keys: Array.from({ length: tokens }, (_, token) => vectorOf(qkv, image, token, width + head * headDim + half * wide, wide)),
+            values: ones,
+            scale,
+            ...(biases && { bias: (key) => biases[(head * tokens + query) * tokens + key]! }),
+          });
+        const [one, two] = [of(0), lambda === undefined ? undefined : of(1)];
+        // Weights that are as good as nothing may become nothing.
+        one.bound.forEach((value, key) => (bounds[row * tokens + key] = value + (two ? Math.abs(lambda!) * two.bound[key]! + 4 * eps * (one.exact[key]! + Math.abs(lambda!) * two.exact[key]!) : 0) + 2 ** -126));
+      }
+      return (i) => bounds[i]!;
+    },
+  });
 }

@@ -3,7 +3,7 @@ import { last, type Shape } from "../../compiler/ir/ops/op.js";
 import type { ActivationName } from "../../compiler/kernels/activation.js";
 import { prepareHeads, type PrepareHeadsParams } from "../../compiler/kernels/attention/prepare.js";
 import { gated, multiply } from "../../compiler/kernels/pointwise.js";
-import { pool, rmsNorm, type PoolParams } from "../../compiler/kernels/rows.js";
+import { l2Normalize, pool, rmsNorm, type PoolParams } from "../../compiler/kernels/rows.js";
 import type { InOut } from "../../compiler/kernels/storage.js";
 import type { Value } from "../../compiler/ir/graph.js";
 import type { DType } from "../../runtime/plan.js";
@@ -35,6 +35,18 @@ export function rms({ x: shape, eps: added, magnitude = 1, offset = 0, index }: 
     given: [x, given("scale", randomTensor([width], "scale"))],
     dtype: dtypes.out,
     define: (b, of) => b.node("rmsNorm", { eps: added }, [index === undefined ? of("x") : b.node("token", { index }, [of("x")], "token"), of("scale")], "norm"),
+    bound: (exact) => (i) => contraction(width) * Math.abs(exact.data[i]!),
+  });
+}
+
+/** Rows divided by their lengths: the sum of squares is a contraction over the row. */
+export function unit(x: Shape, magnitude = 1): LaunchCase {
+  const width = last(x);
+  const rows = given("x", randomTensor(x, "x", magnitude));
+  return launchCase({
+    launch: l2Normalize({ rows: rows.data.length / width, width }),
+    given: [rows],
+    define: (b, of) => b.node("l2Normalize", {}, [of("x")], "unit"),
     bound: (exact) => (i) => contraction(width) * Math.abs(exact.data[i]!),
   });
 }

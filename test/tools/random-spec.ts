@@ -76,7 +76,7 @@ const choices = fc.record({
   classes: fc.option(whole(0, 7), { nil: undefined, freq: 8 }),
   headBias: flag,
   dropout: optional(fc.record({ position: rate, attention: rate, projection: rate, path: rate })),
-  outputs: optional(fc.uniqueArray(fc.constantFrom("embed", "blocks.0", "blocks.*", "norm", "tokens", "features", "logits_cls", "logits_dist"))),
+  outputs: optional(fc.uniqueArray(fc.constantFrom("embed", "blocks.0", "blocks.*", "blocks.0.attn", "blocks.*.attn", "norm", "tokens", "features", "logits_cls", "logits_dist", "embedding"))),
   renamed: optional(whole(1, 3)),
   preprocess: optional(fc.record({
     crop: optional(fc.constantFrom("center" as const, "squash" as const, "border" as const)),
@@ -116,7 +116,7 @@ function assemble(chosen: Choices): ViTSpec {
   const finalNorm = chosen.finalNorm === "pooled" && (distilled || pool === "none" || pool === "tokenavg" || pool === "map") ? "none" : chosen.finalNorm;
   const [height, width] = ([0, 1] as const).map((axis) => fitSide(chosen, chosen.square ? 0 : axis)) as [number, number];
   const patch = chosen.square ? chosen.patch[0] : chosen.patch;
-  const offered = new Set(["embed", "blocks.0", "blocks.*", "tokens", ...((finalNorm ?? "tokens") === "tokens" ? ["norm"] : []), ...(distilled ? ["logits_cls", "logits_dist"] : pool === "none" ? [] : ["features"])]);
+  const offered = new Set(["embed", "blocks.0", "blocks.*", "blocks.0.attn", "blocks.*.attn", "tokens", ...((finalNorm ?? "tokens") === "tokens" ? ["norm"] : []), ...(distilled ? ["logits_cls", "logits_dist"] : []), ...(pool === "none" ? [] : ["features", "embedding"])]);
   const outputs = chosen.outputs?.filter((name) => offered.has(name));
   const main = pool === "none" ? "tokens" : classes === 0 ? "features" : "logits";
   return {
@@ -151,7 +151,7 @@ function assemble(chosen: Choices): ViTSpec {
     headBias: chosen.headBias,
     dropout: chosen.dropout,
     outputs,
-    outputNames: chosen.renamed === undefined ? undefined : Object.fromEntries([...new Set([main, ...(outputs ?? []).filter((name) => name !== "blocks.*")])].slice(0, chosen.renamed).map((name, i) => [name, `output_${i}.x`])),
+    outputNames: chosen.renamed === undefined ? undefined : Object.fromEntries([...new Set([main, ...(outputs ?? []).filter((name) => name !== "blocks.*" && !name.endsWith(".attn"))])].slice(0, chosen.renamed).map((name, i) => [name, `output_${i}.x`])),
     preprocess: fitPreprocess(chosen),
     dtype: chosen.dtype,
     batch: chosen.batch,

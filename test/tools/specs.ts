@@ -32,9 +32,11 @@ export function shrink(spec: ViTSpec): ViTSpec {
   // What the patch leaves over stays left over.
   const remainder = spec.patchRemainder === "crop" && stride === 1 ? 1 : 0;
   const image: Size = [2 * patch[0] * stride + remainder, 3 * patch[1] * stride + remainder];
-  const { labels, headDim, representation, ...rest } = spec;
+  const { labels, headDim, representation, outputs, ...rest } = spec;
   return {
     ...rest,
+    // Of the last blocks those that are left.
+    ...(outputs && { outputs: outputs.map((name) => name.replace(/^blocks\.(\d+)/, (_, block: string) => `blocks.${Math.max(0, Number(block) - full.depth + 2)}`)) }),
     image,
     patch,
     dim: 4 * heads,

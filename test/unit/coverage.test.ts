@@ -22,6 +22,8 @@ const specs: readonly ViTSpec[] = [
   smallSpec({ name: "bare", depth: 1, tokens: { class: false }, position: { kind: "none" }, pool: "avg", finalNorm: "none", classes: 0 }),
   smallSpec({ name: "sines", position: { kind: "sincos2d" }, patchNorm: true, finalNorm: "pooled", representation: 4 }),
   smallSpec({ name: "distilled", tokens: { distillation: true }, position: { prefix: false }, layerScale: 0.1, preprocess: { normalize: "inside" } }),
+  smallSpec({ name: "maps", outputs: ["blocks.*.attn", "embedding"], tokens: { distillation: true } }),
+  smallSpec({ name: "difference", outputs: ["blocks.0.attn"], attention: { differential: true } }),
   smallSpec({ name: "stem", stem: [{ channels: 4, kernel: 3 }], preprocess: { normalize: "inside" }, outputs: ["blocks.1"], classes: 0 }),
 ];
 
@@ -39,6 +41,8 @@ const folded = (node: Node): readonly string[] => {
     case "gemm":
       return ["batchNorm", "normalizeChannels", "scaleLast", ...(node.attrs.table ? ["expand", "concat", "add"] : [])];
     case "attention":
+    case "attentionMap":
+    case "differentialAttention":
       return ["scale", "token"];
     case "embed":
       return node.attrs.prefix === 0 ? ["concat"] : [];
@@ -69,9 +73,9 @@ test("every node is covered, besides dropout and those that make weights", () =>
   for (const spec of specs) {
     const { built, launches } = launchesOf(spec);
     const covered = new Set(launches.flatMap(([, covers]) => covers.map(({ op, name }) => `${op} ${name}`)));
-    const left = built.filter(({ op, name }) => !["dropout", "dropPath", "positionTable"].includes(op) && !covered.has(`${op} ${name}`));
+    const left = built.filter(({ op, name }) => !["dropout", "dropPath", "positionTable", "differentialFactor"].includes(op) && !covered.has(`${op} ${name}`));
     assert.equal(left.map(({ op, name }) => `${op} ${name}`), [], spec.name);
-    assert.not.ok([...covered].some((node) => /^(dropout|dropPath|positionTable) /.test(node)), spec.name);
+    assert.not.ok([...covered].some((node) => /^(dropout|dropPath|positionTable|differentialFactor) /.test(node)), spec.name);
   }
 });
 

@@ -58,7 +58,7 @@ const usual: Readonly<Record<string, Partial<ViTSpec>>> = {
   dinov2_with_registers: { patch: 16, tokens: { class: true, registers: 4 }, position: { prefix: false, resample: { antialias: true } }, layerScale: 1 },
   dinov3_vit: { patch: 16, dim: 384, heads: 6, mlp: { hidden: 1536, activation: "gelu" }, norm: { eps: 1e-5 }, rope: { kind: "dinov3", temperature: 100 }, attention: { qkvBias: "qv" }, layerScale: 1, tokens: { class: true, registers: 0 }, position: { kind: "none" } },
   clip_vision_model: { patch: 32, mlp: { hidden: 3072, activation: "quick_gelu" }, norm: { eps: 1e-5 }, preNorm: true, patchBias: false, finalNorm: "pooled", classes: 0 },
-  clip: { patch: 32, classes: 512, headBias: false, outputNames: { logits: "image_embeds", tokens: "last_hidden_state" } },
+  clip: { patch: 32, classes: 512, headBias: false, outputNames: { logits: "pooler_output", tokens: "last_hidden_state", embedding: "image_embeds" } },
   siglip_vision_model: { patch: 16, mlp: { hidden: 3072, activation: "gelu_tanh" }, norm: { eps: 1e-6 }, tokens: { class: false }, pool: "map", classes: 0 },
   siglip: { patch: 16, tokens: { class: false }, pool: "map" },
   vit_mae: { norm: { eps: 1e-12 }, pool: "none", outputNames: { tokens: "last_hidden_state" } },
@@ -128,7 +128,13 @@ test("what decides the graph is taken over", () => {
 test("what is left out is said", () => {
   const notes = (config: object, options?: TransformersOptions): readonly string[] => transformersSpec(config, options).notes;
   assert.equal(notes({ model_type: "vit", architectures: ["ViTForImageClassification"] }), []);
-  assert.match(notes({ model_type: "clip", architectures: ["CLIPModel"] }).join(), /vision tower alone; its image_embeds are not divided/);
+  assert.match(notes({ model_type: "clip", architectures: ["CLIPModel"] }).join(), /vision tower alone; image_embeds are pooler_output, which the projection makes, divided by its length/);
+  assert.match(notes({ model_type: "siglip", architectures: ["SiglipModel"] }).join(), /vision tower alone; image_embeds are pooler_output divided/);
+  assert.equal(notes({ model_type: "vit", architectures: ["ViTModel"], output_attentions: true, output_hidden_states: true }), [
+    'output_attentions is true: forward returns attentions too, which are the outputs "blocks.*.attn" of a spec',
+    'output_hidden_states is true: forward returns hidden_states too, which are the outputs "embed" and "blocks.*" of a spec',
+  ]);
+  assert.equal(notes({ model_type: "vit", architectures: ["ViTModel"], output_attentions: false }), []);
   assert.equal(notes({ model_type: "clip", architectures: ["CLIPVisionModelWithProjection"] }), []);
   assert.match(notes({ model_type: "vit_mae", architectures: ["ViTMAEForPreTraining"] }).join(), /without the decoder/);
   assert.match(notes({ model_type: "dinov3_vit", architectures: ["DINOv3ViTModel"], use_gated_mlp: true }).join(), /published models with a gate have "silu"/);

@@ -117,6 +117,11 @@ test("every op refuses inputs that do not fit it", () => {
     () => infer("gemm", { source: { kind: "rows" }, bias: false, activation: "none", residual: true }, [1, 4], [3, 4], [1, 4]),
     () => infer("gemm", { source: { kind: "map", height: 2, width: 3, stride: [1, 1], padding: [0, 0] }, bias: false, activation: "none", residual: false }, [1, 5, 4], [3, 4, 1, 1]),
     () => infer("attention", { heads: 2, scale: 1 }, [1, 4, 9]),
+    () => infer("attentionMap", { heads: 2, scale: 1 }, [1, 4, 9]),
+    () => infer("attentionMap", { heads: 2, scale: 1, differential: true }, [1, 4, 12]),
+    () => infer("attentionMap", { heads: 2, scale: 1, differential: true }, [1, 4, 18], [1]),
+    () => infer("attentionMap", { heads: 2, scale: 1, relative: { grid: [2, 2], prefix: 0 }, differential: true }, [1, 4, 12], [1]),
+    () => infer("l2Normalize", {}, []),
     () => infer("embed", { prefix: 1, position: "all" }, [1, 4, 3], [1, 1, 3], [1, 4, 3]),
     () => infer("embed", { prefix: 1, position: "none" }, [1, 4, 3], [1, 1, 4]),
     () => infer("tokenNorm", { kind: "layer", index: 4, eps: 1 }, [1, 4, 3], [3], [3]),
@@ -164,6 +169,7 @@ test("what a node must move is what it reads of each input, and what it writes",
   assert.equal(cost("sliceTokens", { start: 1, end: 3 }, [2, 5, 3]), [[12], 96]);
   assert.equal(cost("tokenNorm", { kind: "layer", index: 0, eps: 1 }, [2, 5, 3], [3], [3]), [[6, 3, 3], 72]);
   assert.equal(cost("poolTokens", { kind: "avg", start: 1 }, [2, 5, 3]), [[24], 120]);
+  assert.equal(cost("attentionMap", { heads: 1, scale: 1 }, [2, 5, 9]), [[60], 4 * 110]);
   assert.equal(cost("attention", { heads: 1, scale: 1 }, [2, 3], [2, 5, 6]), [[6, 60], 4 * 72]);
 });
 
@@ -172,6 +178,7 @@ test("arithmetic counts what the shapes say", () => {
   assert.is(flops("gemm", { ...product, bias: true }, [2, 4], [3, 4], [3]), 2 * 3 * (2 * 4 + 1));
   // For each query and key: score and weighted sum, scale and softmax.
   assert.is(flops("attention", { heads: 2, scale: 1 }, [3, 5, 12]), 3 * 5 * 5 * (4 * 4 + 6 * 2));
+  assert.is(flops("attentionMap", { heads: 2, scale: 1 }, [3, 5, 12]), 3 * 5 * 5 * (2 * 4 + 6 * 2));
   assert.is(flops("attention", { heads: 2, scale: 1 }, [3, 4], [3, 5, 8]), 3 * 5 * (4 * 4 + 6 * 2));
   assert.is(flops("attention", { heads: 2, scale: 1 }, [3, 2, 4], [3, 5, 8]), 2 * flops("attention", { heads: 2, scale: 1 }, [3, 4], [3, 5, 8]));
 });

@@ -123,6 +123,28 @@ test("the fused differential attention is timm's DiffAttention, written out", ()
   close(evaluate("differentialAttention", { heads, scale, eps }, [qkv, lambda, gamma]), [1, tokens, heads * width], expected);
 });
 
+test("a map is the softmax of scaled scores with their biases, of a difference that of two maps", () => {
+  const [tokens, heads, width, scale] = [3, 2, 4, 0.6];
+  const [qkv, table] = [randomTensor([2, tokens, 3 * heads * width], "qkv", 2), randomTensor([6, heads], "table", 2)];
+  const at = (b: number, n: number, c: number): number => qkv.data[(b * tokens + n) * 3 * heads * width + c]!;
+  /** Softmax over the keys of `wide` numbers of a head. */
+  const map = (b: number, first: number, n: number, wide: number, bias: (m: number) => number): number[] => {
+    const scores = Array.from({ length: tokens }, (_, m) => Math.exp(scale * sum(wide, (c) => at(b, n, first + c) * at(b, m, heads * width + first + c)) + bias(m)));
+    return scores.map((score) => score / sum(tokens, (m) => scores[m]!));
+  };
+  const each = (of: (b: number, h: number, n: number) => readonly number[]): number[] => [0, 1].flatMap((b) => [0, 1].flatMap((h) => [0, 1, 2].flatMap((n) => of(b, h, n))));
+  const shape = [2, heads, tokens, tokens];
+  close(evaluate("attentionMap", { heads, scale }, [qkv]), shape, each((b, h, n) => map(b, h * width, n, width, () => 0)));
+  // Two patches side by side behind a token, whose rows are the last three; those of patches say how far left the key is.
+  const row = (n: number, m: number): number => (n === 0 && m === 0 ? 5 : n === 0 ? 3 : m === 0 ? 4 : n - m + 1);
+  close(evaluate("attentionMap", { heads, scale, relative: { grid: [1, 2], prefix: 1 } }, [qkv, table]), shape, each((b, h, n) => map(b, h * width, n, width, (m) => table.data[row(n, m) * heads + h]!)));
+  const difference = (b: number, h: number, n: number): number[] => {
+    const [one, two] = [0, 1].map((half) => map(b, h * width + (half * width) / 2, n, width / 2, () => 0)) as [number[], number[]];
+    return one.map((weight, m) => weight - 0.3 * two[m]!);
+  };
+  close(evaluate("attentionMap", { heads, scale, differential: true }, [qkv, tensor([1], [0.3])]), shape, each(difference));
+});
+
 test("heads are made ready in their places: normed, turned, and values as they were", () => {
   const [heads, width] = [2, 4];
   const qkv = randomTensor([2, 3, 3 * heads * width], "qkv");

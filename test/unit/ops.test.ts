@@ -349,4 +349,10 @@ test("the small fused ops are what they stand for", () => {
   close(evaluate("addScale", { factor: 0.5 }, [tensor([2], [1, 2]), tensor([2], [5, 20])]), [2], [3, 11]);
 });
 
+test("l2Normalize leaves the direction of each row, and zeros", () => {
+  close(evaluate("l2Normalize", {}, [tensor([4, 2], [3, -4, 0, 0, 3e-13, 4e-13, -5, 0])]), [4, 2], [0.6, -0.8, 0, 0, 0.3, 0.4, -1, 0]);
+  const { data } = evaluate("l2Normalize", {}, [randomTensor([2, 3, 7], "x", 100)]);
+  for (let row = 0; row < 6; row++) close(tensor([1], [sum(7, (c) => data[row * 7 + c]! ** 2)]), [1], [1]);
+});
+
 test.run();

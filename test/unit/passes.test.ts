@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import { buildGraph } from "../../compiler/ir/build.js";
 import type { Graph, GraphBuilder, Value } from "../../compiler/ir/graph.js";
 import { IrError } from "../../compiler/ir/ops/op.js";
+import { print } from "../../compiler/ir/print.js";
 import { foldBatchNorm } from "../../compiler/passes/fold-batch-norm.js";
 import { fuseAttention } from "../../compiler/passes/fuse-attention.js";
 import { fuseActivation, fuseResidual } from "../../compiler/passes/fuse-epilogue.js";
@@ -11,6 +12,7 @@ import { inference } from "../../compiler/passes/inference.js";
 import { lowerProducts } from "../../compiler/passes/lower-products.js";
 import type { Pass } from "../../compiler/passes/pass.js";
 import { resolve } from "../../compiler/spec/resolve.js";
+import { distance, passTolerance } from "../tools/distance.js";
 import { expectDeclined, expectRewrite, graph, product } from "../tools/rewrites.js";
 import { smallSpec } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
@@ -106,17 +108,19 @@ interface AttentionParts {
   readonly order?: readonly [0 | 1 | 2, 0 | 1 | 2, 0 | 1 | 2];
   readonly transposeB?: boolean;
   readonly returned?: "softmax" | "scores";
+  /** Whether something else reads the weights too. */
+  readonly twice?: boolean;
 }
 
 /** Attention written out; four tokens and heads of width four, so that a product fits either way. */
-function writtenOut({ order = [0, 1, 2], transposeB = true, returned }: AttentionParts = {}): Graph {
+function writtenOut({ order = [0, 1, 2], transposeB = true, returned, twice = false }: AttentionParts = {}): Graph {
   return graph((b) => {
     const qkv = b.input("qkv", [1, 4, 24]);
     const [q, k, v] = order.map((part) => b.node("splitHeads", { heads: 2, part }, [qkv], `attn.${"qkv"[part]}`)) as [Value, Value, Value];
     const scores = b.node("matmul", { transposeB }, [b.node("scale", { factor: 0.5 }, [q], "attn.scale"), k], "attn.scores");
     const softmax = b.node("softmax", {}, [scores], "attn.softmax");
     const y = b.node("mergeHeads", {}, [b.node("matmul", { transposeB: false }, [softmax, v], "attn.mix")], "attn.merge");
-    return { y, ...(returned && { [returned]: returned === "softmax" ? softmax : scores }) };
+    return { y, ...(twice && { twice: b.node("scale", { factor: 2 }, [softmax], "twice") }), ...(returned && { [returned]: returned === "softmax" ? softmax : scores }) };
   });
 }
 
@@ -140,9 +144,21 @@ test("fuse-attention takes seven nodes for one", () => {
   );
 });
 
+test("fuse-attention computes weights that are returned once more", () => {
+  const { graph: output, events } = runPasses(writtenOut({ returned: "softmax" }), [fuseAttention]);
+  assert.is(print(output), `input %qkv : [1, 4, 24]
+%0 = attentionMap(%qkv) {heads: 2, scale: 0.5} : [1, 2, 4, 4]  // attn.map
+%1 = attention(%qkv) {heads: 2, scale: 0.5} : [1, 4, 8]  // attn
+output y = %1 : [1, 4, 8]
+output softmax = %0 : [1, 2, 4, 4]
+`);
+  assert.ok(distance(writtenOut({ returned: "softmax" }), output) <= passTolerance);
+  assert.equal(events.map(({ node, reason }) => [node, reason]), [["attn", "scores, softmax and weighted sum in one kernel, and the map, which is returned, in another"]]);
+});
+
 test("fuse-attention declines anything else", () => {
   const reason = "not the pattern softmax(scale q kᵀ) v on one packed projection, or something inside is read elsewhere";
-  for (const parts of [{ order: [1, 0, 2] }, { order: [0, 1, 1] }, { transposeB: false }, { returned: "softmax" }, { returned: "scores" }] as const) expectDeclined(fuseAttention, writtenOut(parts), reason);
+  for (const parts of [{ order: [1, 0, 2] }, { order: [0, 1, 1] }, { transposeB: false }, { returned: "scores" }, { twice: true }, { returned: "softmax", twice: true }] as const) expectDeclined(fuseAttention, writtenOut(parts), reason);
 });
 
 test("fuse-activation puts an activation behind a product", () => {

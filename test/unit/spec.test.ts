@@ -147,11 +147,15 @@ const refusals: readonly (readonly [title: string, changes: object, sentence: st
   ["a deviation for other channels", { channels: 1, preprocess: { std: [1, 1, 1] } }, "preprocess.std: 3 values for 1 channels; give one number, or one a channel"],
   ["a misspelt output", { outputs: ["feature"] }, 'outputs: "feature" is not an output of this model; did you mean "features"?'],
   ["a misspelt block", { outputs: ["block.3"] }, 'outputs: "block.3" is not an output of this model; did you mean "blocks.3"?'],
-  ["an output that is nothing like one", { outputs: ["attention maps"] }, 'outputs: "attention maps" is not an output of this model; the names are embed, blocks.0 to blocks.11, blocks.*, norm, tokens, features, logits_cls, logits_dist'],
+  ["an output that is nothing like one", { outputs: ["attention maps"] }, 'outputs: "attention maps" is not an output of this model; the names are embed, blocks.0 to blocks.11, blocks.*, blocks.0.attn to blocks.11.attn, blocks.*.attn, norm, tokens, features, logits_cls, logits_dist, embedding'],
+  ["a map of a block beyond the last", { outputs: ["blocks.12.attn"] }, 'outputs: "blocks.12.attn" is not an output of this model; the last block is blocks.11'],
+  ["a misspelt map", { outputs: ["blocks.3.attention"] }, 'outputs: "blocks.3.attention" is not an output of this model; did you mean "blocks.3.attn"?'],
+  ["one of two attentions of a block that has one", { outputs: ["blocks.3.attns.0.attn"] }, 'outputs: "blocks.3.attns.0.attn" is not an output of this model; each of its blocks has one attention: ask for "blocks.3.attn"'],
+  ["a map that is larger than a binding", { image: 1024, patch: 8, outputs: ["blocks.0.attn"] }, 'outputs: an attention map of 3 heads of 16385 tokens needs 3.00 GiB; WebGPU bindings hold 128 MiB, leave maps out, or use a smaller image or a larger patch'],
+  ["an embedding of a model that pools nothing", { pool: "none", outputs: ["embedding"] }, 'outputs: "embedding" has no meaning with pool "none"; ask for "tokens"'],
   ["a block beyond the last", { outputs: ["blocks.12"] }, 'outputs: "blocks.12" is not an output of this model; the last block is blocks.11'],
   ["the logits of a head that is not there", { outputs: ["logits_dist"] }, 'outputs: "logits_dist" exists only with tokens.distillation: true'],
   ["features of a model that pools nothing", { pool: "none", outputs: ["features"] }, 'outputs: "features" has no meaning with pool "none"; ask for "tokens"'],
-  ["features of a distilled model", { tokens: { distillation: true }, outputs: ["features"] }, 'outputs: "features" has no meaning with tokens.distillation, whose two heads read two tokens; ask for "norm"'],
   ["the last norm of a model without one", { finalNorm: "none", outputs: ["norm"] }, 'outputs: "norm" exists only with finalNorm: "tokens", it is "none"; ask for "blocks.11"'],
   ["a batch twice", { batch: [1, 1] }, "batch: [1,1] must ascend without repeats; write [1]"],
   ["a dtype twice", { dtype: ["f16", "f16"] }, 'dtype: ["f16","f16"] names one twice; write ["f16"]'],
@@ -275,6 +279,10 @@ test("geometry follows stem, patch and prefix", () => {
 
 test("outputs are listed in the order of the computation, wildcards written out", () => {
   assert.equal(resolve({ ...base, depth: 3, outputs: ["features", "blocks.*", "blocks.1", "embed"] }).outputs, ["embed", "blocks.0", "blocks.1", "blocks.2", "features"]);
+  assert.equal(resolve({ ...base, depth: 2, outputs: ["embedding", "blocks.1", "blocks.*.attn", "blocks.0.attn"] }).outputs, ["blocks.0.attn", "blocks.1.attn", "blocks.1", "embedding"]);
+  const two = (...outputs: readonly string[]) => resolve({ ...base, depth: 2, block: "parallelThings", outputs }).outputs;
+  assert.equal(two("blocks.1.attn", "blocks.0.attns.1.attn"), ["blocks.0.attns.1.attn", "blocks.1.attns.0.attn", "blocks.1.attns.1.attn"]);
+  assert.equal(two("blocks.*.attn"), [0, 1].flatMap((i) => [0, 1].map((j) => `blocks.${i}.attns.${j}.attn`)));
 });
 
 test("a resolved spec can be written out and read again", () => {

@@ -44,8 +44,15 @@ type WholeClip = z.output<typeof clipModel> & { readonly vision: Clip };
 /** What is said of a model that reads text too. */
 const towerAlone = ({ architectures }: WholeClip | WholeSiglip, base: string, note: string): readonly string[] => ((architectures?.[0] ?? base) === base ? [note] : []);
 
+/** What forward returns of the images; in its `pooler_output` is what the projection makes, as in that of get_image_features. */
+const compared = (config: Pick<Clip, "projection_dim">): Partial<Trunk> => ({
+  ...projected(config),
+  outputs: ["tokens", "embedding"],
+  outputNames: { logits: "pooler_output", tokens: "last_hidden_state", embedding: "image_embeds" },
+});
+
 const clipHeads: Heads<WholeClip> = {
-  CLIPModel: ({ projection_dim }) => projected({ projection_dim: projection_dim ?? 512 }),
+  CLIPModel: ({ projection_dim }) => compared({ projection_dim: projection_dim ?? 512 }),
   CLIPVisionModel: () => tokensAndPooled,
   CLIPVisionModelWithProjection: ({ vision }) => projected(vision),
   // The mean of patches, without the last norm.
@@ -60,7 +67,7 @@ export function clipFamily(input: unknown, options: BuildOptions): Built {
   const config = checked(clipModel, input, named);
   const vision = checked(clip, { model_type: "clip_vision_model", ...config.vision_config, ...config.vision_config_dict }, { ...named, at: "config.vision_config" });
   const { head, notes } = headOf({ ...config, vision }, clipHeads, options);
-  return { spec: { ...clipTrunk(vision), ...head }, notes: [...notes, ...towerAlone({ ...config, vision }, "CLIPModel", "the vision tower alone; its image_embeds are not divided by their length")] };
+  return { spec: { ...clipTrunk(vision), ...head }, notes: [...notes, ...towerAlone({ ...config, vision }, "CLIPModel", "the vision tower alone; image_embeds are pooler_output, which the projection makes, divided by its length")] };
 }
 
 const siglip = z.looseObject({ ...tower, hidden_act: z.string().default("gelu_pytorch_tanh"), layer_norm_eps: epsilon.default(1e-6), vision_use_head: z.boolean().default(true) });
@@ -82,7 +89,7 @@ const siglipModel = z.looseObject(whole);
 type WholeSiglip = z.output<typeof siglipModel> & { readonly vision: Siglip };
 
 const siglipHeads: Heads<WholeSiglip> = {
-  SiglipModel: ({ vision }) => pooledByMap(vision),
+  SiglipModel: ({ vision }) => (vision.vision_use_head ? { pool: "map", ...tokensAndPooled, outputs: ["tokens", "embedding"], outputNames: { ...tokensAndPooled.outputNames, embedding: "image_embeds" } } : tokensAlone),
   SiglipVisionModel: ({ vision }) => pooledByMap(vision),
   SiglipForImageClassification: (config) => ({ pool: "avg", ...classifier({ ...config.vision, ...pick(config) }) }),
 };
@@ -91,5 +98,5 @@ export function siglipFamily(input: unknown, options: BuildOptions): Built {
   const config = checked(siglipModel, input, named);
   const vision = checked(siglip, { model_type: "siglip_vision_model", ...config.vision_config }, { ...named, at: "config.vision_config" });
   const { head, notes } = headOf({ ...config, vision }, siglipHeads, options);
-  return { spec: { ...siglipTrunk(vision), ...head }, notes: [...notes, ...towerAlone({ ...config, vision }, "SiglipModel", "the vision tower alone; its pooler_output is not divided by its length")] };
+  return { spec: { ...siglipTrunk(vision), ...head }, notes: [...notes, ...towerAlone({ ...config, vision }, "SiglipModel", "the vision tower alone; image_embeds are pooler_output divided by its length")] };
 }

@@ -1,4 +1,5 @@
 /** transformers' models by their config.json. */
+import type { z } from "zod";
 import { nearest, show, SpecError } from "../../spec/errors.js";
 import { withSizes } from "../../spec/image.js";
 import type { PreprocessSpec, Size, ViTSpec } from "../../spec/types.js";
@@ -72,7 +73,7 @@ const others: readonly (readonly [what: string, types: readonly string[]])[] = [
 
 /**
  * The spec of a model as transformers' config.json describes it. `architectures` decides the head; outputs have the names that the model's
- * forward gives them: logits, last_hidden_state, pooler_output, image_embeds.
+ * forward gives them: logits, cls_logits, distillation_logits, last_hidden_state, pooler_output, image_embeds.
  *
  * @param config the parsed file
  * @throws SpecError for an unknown model_type, with the nearest known one; for models, heads and processors that a spec cannot say; for fields
@@ -90,8 +91,14 @@ export function transformersSpec(config: unknown, options: TransformersOptions =
   // Logits by another name are no classes.
   const labels = (spec.classes ?? 0) > 0 && spec.outputNames?.["logits"] === undefined ? labelsOf(base) : undefined;
   const sized = options.processor === undefined ? { spec, notes: [], preprocess: usualPreprocess(model_type, spec.image) } : asProcessed(spec, options.processor, model_type, family);
-  return { spec: { name: given ?? model_type, ...sized.spec, ...(labels && { labels }), preprocess: sized.preprocess }, notes: [...notes, ...sized.notes] };
+  return { spec: { name: given ?? model_type, ...sized.spec, ...(labels && { labels }), preprocess: sized.preprocess }, notes: [...notes, ...sized.notes, ...moreOutputs(base)] };
 }
+
+/** What forward returns too where a config asks for it. */
+const moreOutputs = ({ output_attentions, output_hidden_states }: z.output<typeof modelType>): readonly string[] => [
+  ...(output_attentions === true ? [`output_attentions is true: forward returns attentions too, which are the outputs "blocks.*.attn" of a spec`] : []),
+  ...(output_hidden_states === true ? [`output_hidden_states is true: forward returns hidden_states too, which are the outputs "embed" and "blocks.*" of a spec`] : []),
+];
 
 /**
  * What the processor of a model does without a file, at the model's size. Bit's class has CLIP's numbers; DINOv2's files, whose processor it is,

@@ -76,7 +76,7 @@ const familyOf = (heads: Heads<ViT>, schema: typeof vit = vit, note?: string) =>
 
 export const vitFamily = familyOf(vitHeads);
 export const deitFamily = familyOf(deitHeads);
-export const maeFamily = familyOf(maeHeads, vit, "the encoder alone, of all patches: as with mask_ratio 0, and without the decoder");
+export const maeFamily = familyOf(maeHeads, vit, "the encoder alone, of all patches: as with mask_ratio 0, and without the decoder, mask and ids_restore");
 export const msnFamily = familyOf(msnHeads, vit.extend({ layer_norm_eps: epsilon.default(1e-6) }));
 export const ijepaFamily = familyOf(ijepaHeads);
 

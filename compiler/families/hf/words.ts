@@ -29,6 +29,8 @@ export const anyConfig = {
   id2label: z.record(z.string(), z.string()).nullish(),
   num_labels: whole.min(0).nullish(),
   _name_or_path: z.string().nullish(),
+  output_attentions: z.boolean().nullish(),
+  output_hidden_states: z.boolean().nullish(),
 };
 
 /** What every encoder has, with the defaults that most classes have. */

@@ -1,5 +1,6 @@
 import type { GraphBuilder, Value } from "../graph.js";
 import { sliceLast } from "./tokens.js";
+import type { AttentionAttrs } from "./fused.js";
 import { demand, elements, last, type Fused } from "./op.js";
 import type { ActivationKind } from "./pointwise.js";
 import type { RotaryPairs } from "./attention-parts.js";
@@ -78,5 +79,39 @@ export const differentialAttention: Fused<DifferentialAttrs> = {
     const weights = b.node("headDifference", {}, [b.node("softmax", {}, [scores], name), lambda!], name);
     const mixed = b.node("matmul", { transposeB: false }, [weights, b.node("splitHeads", { heads, part: 2 }, [qkv!], name)], name);
     return b.node("mergeHeads", {}, [b.node("rmsNorm", { eps }, [mixed, scale!], name)], name);
+  },
+};
+
+export interface MapAttrs {
+  /** Heads of values: those of the map. Of queries and keys there are twice as many where it is a difference. */
+  readonly heads: number;
+  readonly scale: number;
+  /** The last input is a table of `relativeBias`, which is added to the scaled scores. Not of a difference. */
+  readonly relative?: AttentionAttrs["relative"];
+  /** The difference of two maps, the second times the last input [1]. */
+  readonly differential?: true;
+}
+
+/**
+ * By what an attention weighs values: softmax(scale q kᵀ) of a packed projection [batch, tokens, 3 width], to [batch, heads, queries, keys]. An
+ * attention keeps it to itself, so where a map is wanted it is computed once more.
+ */
+export const attentionMap: Fused<MapAttrs> = {
+  infer(inputs, { heads, relative, differential }) {
+    const [qkv] = inputs;
+    const pairs = differential ? 2 * heads : heads;
+    demand(qkv?.length === 3 && last(qkv) % (3 * pairs) === 0 && !(relative && differential) && inputs.length === 1 + Number(relative !== undefined || differential === true), () => `attentionMap: ${inputs.join(" and ")} with ${heads} heads`);
+    return [qkv[0]!, heads, qkv[1]!, qkv[1]!];
+  },
+  // For each query and key 2 headDim for the score, the scale, a bias, and 5 for the softmax; of a difference both have half as wide heads.
+  flops: ([qkv], { heads, relative, differential }, output) => elements(output) * ((2 * last(qkv!)) / 3 / heads + (differential ? 14 : relative ? 7 : 6)),
+  // Values are not read.
+  touched: ([qkv, ...others]) => [(elements(qkv!) * 2) / 3, ...others.map(elements)],
+  expand(b, [qkv, other], { heads, scale, relative, differential }, name) {
+    const [q, k] = [0, 1].map((part) => b.node("splitHeads", { heads: differential ? 2 * heads : heads, part }, [qkv!], name)) as [Value, Value];
+    let scores = b.node("matmul", { transposeB: true }, [scale === 1 ? q : b.node("scale", { factor: scale }, [q], name), k], name);
+    if (relative) scores = b.node("add", {}, [scores, b.node("relativeBias", relative, [other!], name)], name);
+    const map = b.node("softmax", {}, [scores], name);
+    return differential ? b.node("headDifference", {}, [map, other!], name) : map;
   },
 };

@@ -61,6 +61,28 @@ export const unitVariance: Primitive<{ readonly eps: number }> = {
   },
 };
 
+/** Of a vector that is shorter: what it is divided by instead of its length, so that a vector of zeros stays one. As torch.nn.functional.normalize. */
+export const shortest = 1e-12;
+
+/** x / max(||x||, 1e-12) over the last axis, in the Euclidean norm: vectors of length 1. PyTorch's `normalize`. */
+export const l2Normalize: Primitive<Record<never, never>> = {
+  infer([x]) {
+    demand(x !== undefined && x.length > 0, () => `l2Normalize: x ${x}`);
+    return x;
+  },
+  flops: ([x]) => 3 * elements(x!),
+  evaluate([x]) {
+    const out = zeros(x!.shape);
+    const width = last(x!.shape);
+    for (let at = 0; at < x!.data.length; at += width) {
+      let square = 0;
+      for (let i = 0; i < width; i++) square += x!.data[at + i]! ** 2;
+      for (let i = 0; i < width; i++) out.data[at + i] = x!.data[at + i]! / Math.max(Math.sqrt(square), shortest);
+    }
+    return out;
+  },
+};
+
 /** exp(x - max) / sum over the last axis. */
 export const softmax: Primitive<Record<never, never>> = {
   infer([x]) {
