@@ -7,7 +7,7 @@ export { abi, Model } from "./model.js";
 export type { LoadOptions, ModelDefinition, Platform, Progress } from "./model.js";
 export type { AdapterInfo } from "./device.js";
 export type { Plan, WeightRecipe } from "./plan.js";
-export type { ModelInput, Tensor, TensorInput } from "./tensor.js";
+export type { EncodedImage, ModelInput, Photograph, Tensor, TensorInput } from "./tensor.js";
 export type { ImagePixels } from "./image.js";
 export type { WeightsInput, WeightsSource } from "./weights.js";
 export { AbiError, AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "./errors.js";

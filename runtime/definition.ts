@@ -1,5 +1,6 @@
 import type { AdapterChoice, DeviceOptions, OpenedDevice } from "./device.js";
 import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
+import type { DecodeImage } from "./tensor.js";
 import type { WeightsInput, WeightsSource } from "./weights.js";
 
 /** What generated code and this runtime must agree on. Raised when the plan, the recipe or `loadModel` change their meaning. */
@@ -46,6 +47,8 @@ export interface LoadOptions {
 export interface Platform {
   requestDevice(options: DeviceOptions): Promise<OpenedDevice>;
   fromPath(path: string | URL): Promise<WeightsSource>;
+  /** Decodes photographs, where the platform does not itself. */
+  readonly decodeImage?: DecodeImage;
   /** Waits for a software adapter, which computes on the cores that the caller has. */
   wait?<T>(work: Promise<T>): Promise<T>;
   /** What was measured on this machine for the plan with a fingerprint. Whatever it throws costs no load. */

@@ -41,8 +41,8 @@ export class AdapterError extends VitcError {
 /** An image or tensor given to `run` does not fit the model. */
 export class InputError extends VitcError {
   override readonly name = "InputError";
-  constructor(message: string) {
-    super("input", message);
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("input", message, options);
   }
 }
 

@@ -6,7 +6,7 @@ import { AbiError, AdapterError, DeviceLostError, KernelError, VitcError } from 
 import { openVariantWeights, type UploadWeights } from "./packed.js";
 import type { DType, Plan, Tuned } from "./plan.js";
 import { Session, type Wait } from "./session.js";
-import { elements, toBatch, withShape, type ModelInput, type Tensor } from "./tensor.js";
+import { elements, toBatch, withShape, type DecodeImage, type ModelInput, type Tensor } from "./tensor.js";
 import { checkLimits, dtypeIsToBlame, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
 
@@ -29,6 +29,7 @@ export class Model<Outputs extends object> {
     private readonly watch: DeviceWatch,
     /** What load went by: the adapter, its features, the tables, the kernels that the device refused. */
     private readonly chooseOptions: ChooseOptions,
+    private readonly decode: DecodeImage,
     /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
     readonly ignored: readonly string[],
   ) {
@@ -88,17 +89,22 @@ export class Model<Outputs extends object> {
 
   /**
    * Runs 1 to n images and returns every output, with `shape` [n, ...]. The images are taken when it is called, so they may change right
-   * after. Calls may overlap: they run in the order they were made.
-   * @throws InputError if the images do not fit; DeviceLostError if the GPU went away; VitcError after `dispose`.
+   * after. Calls may overlap: they run in the order they were made; image files are decoded while other calls run.
+   * @throws InputError if the images do not fit or cannot be decoded; DeviceLostError if the GPU went away; VitcError after `dispose`.
    */
   async run(input: ModelInput, options?: { readonly signal?: AbortSignal } | null): Promise<Outputs> {
     const signal = options?.signal;
     signal?.throwIfAborted();
     this.checkUsable();
-    const { data, count } = toBatch(input, this.plan);
+    const made = toBatch(input, this.plan, this.decode);
+    // A run that waits for its turn looks at them then.
+    if (made instanceof Promise) made.catch(() => undefined);
     // Whoever gave f32 values keeps them, and may write the next image there before this run has its turn.
-    const images = data === input || (typeof input === "object" && "shape" in input) ? data.slice() : data;
-    const result = this.queue.then(() => this.runNow(images, count, signal));
+    const batch = made instanceof Promise || !keptBy(input, made.data) ? made : { ...made, data: made.data.slice() };
+    const result = this.queue.then(async () => {
+      const { data, count } = await batch;
+      return this.runNow(data, count, signal);
+    });
     this.queue = result.catch(() => undefined);
     return result;
   }
@@ -176,7 +182,7 @@ export class Model<Outputs extends object> {
         if (adapter.notice !== undefined) notice(adapter.notice);
         const runnable = runnableVariants(definition, wanted, opened);
         if (runnable[0] !== wanted[0]) notice(`${device ? `your device on ${adapterName(adapter)} was made without` : `${adapterName(adapter)} has no`} ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${runnable[0].plan.dtype} is used`);
-        const startOptions = { ...options, notice, wait: adapter.software ? platform?.wait : undefined };
+        const startOptions = { ...options, notice, wait: adapter.software ? platform?.wait : undefined, decode: platform?.decodeImage ?? inBrowser(opened.device) };
         for (const [i, variant] of runnable.entries()) {
           const next = runnable[i + 1];
           const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
@@ -201,7 +207,7 @@ export class Model<Outputs extends object> {
   private static async start<Outputs extends object>(variant: Variant, uploadWeights: UploadWeights, opened: OpenedDevice, options: StartOptions): Promise<Model<Outputs>> {
     const { plan, kernels } = variant;
     const { device, adapter } = opened;
-    const { onProgress, signal, allowExtra, tuned, wait, notice } = options;
+    const { onProgress, signal, allowExtra, tuned, wait, decode, notice } = options;
     const watch = watchDevice(device);
     if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
     if (options.device) checkLimits(plan, device);
@@ -211,7 +217,7 @@ export class Model<Outputs extends object> {
     try {
       const { chosen, chooseOptions } = await chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice });
       const { ignored } = await uploadWeights({ allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
-      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, chooseOptions, ignored);
+      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, chooseOptions, decode, ignored);
       model.checkUsable();
       if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
       return model;
@@ -225,12 +231,21 @@ export class Model<Outputs extends object> {
 interface StartOptions extends LoadOptions {
   readonly tuned: readonly Tuned[];
   readonly wait: Wait | undefined;
+  readonly decode: DecodeImage;
   readonly notice: (text: string) => void;
 }
 
 Model.prototype[Symbol.dispose] = function (this: Model<object>): void {
   this.dispose();
 };
+
+/** Whether what is run is the caller's own memory. */
+const keptBy = (input: ModelInput, data: Float32Array): boolean => data === input || (typeof input === "object" && "shape" in input);
+
+/** The browser's decoder is imported with the first image file: pages that give pixels do without. */
+function inBrowser(device: GPUDevice): DecodeImage {
+  return async (source) => (await import("./web-image.js")).decodeImage(source, device);
+}
 
 /** What is known of a device's end. It outlives models on a shared device, so it holds nothing of them. */
 interface DeviceWatch {

@@ -15,6 +15,7 @@ import { checkRange, unreadable } from "./source.js";
 import type { WeightsSource } from "./source.js";
 
 export { findSoftwareAdapter } from "./node-software.js";
+export { decodeImage } from "./node-image.js";
 export { tuned } from "./node-tuned.js";
 export { wait } from "./node-wait.js";
 export type { SoftwareAdapter } from "./node-software.js";

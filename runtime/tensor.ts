@@ -13,11 +13,17 @@ export interface TensorInput {
   readonly shape: readonly number[];
 }
 
+/** An image file: a Blob (a File is one) or its bytes; in Node also a path, or a file: URL. It is decoded to the pixels that Pillow gives. */
+export type EncodedImage = Blob | ArrayBuffer | Uint8Array | string | URL;
+
+/** One photograph: an image file, or pixels (`ImageData`, or anything with data, width, height). */
+export type Photograph = EncodedImage | ImagePixels;
+
 /**
- * What `run` takes: one image or several as pixels (`ImageData`, or anything with data, width, height), which are resized and normalised by
- * the spec's recipe; or f32 values that are preprocessed already, bare (any number of images) or with their shape.
+ * What `run` takes: one photograph or several, which are resized and normalised by the spec's recipe; or f32 values that are preprocessed
+ * already, bare (any number of images) or with their shape.
  */
-export type ModelInput = ImagePixels | readonly ImagePixels[] | Float32Array | TensorInput;
+export type ModelInput = Photograph | readonly Photograph[] | Float32Array | TensorInput;
 
 /** The batch as f32 values, [count, channels, height, width]. */
 export interface Batch {
@@ -25,11 +31,14 @@ export interface Batch {
   readonly count: number;
 }
 
+/** Pixels of an image file. */
+export type DecodeImage = (source: EncodedImage) => Promise<ImagePixels>;
+
 /**
- * Turns what the user gave into a batch.
- * @throws InputError naming what was given and what the model takes.
+ * Turns what the user gave into a batch, at once unless there are files to decode. All of it is taken when this is called.
+ * @throws InputError naming what was given and what the model takes; for files the promise is rejected with it.
  */
-export function toBatch(input: ModelInput, plan: Plan): Batch {
+export function toBatch(input: ModelInput, plan: Plan, decode: DecodeImage): Batch | Promise<Batch> {
   const shape = plan.input.shape;
   const size = elements(shape);
   // Values that say their own shape, as the results of a model do, are held to it.
@@ -38,9 +47,10 @@ export function toBatch(input: ModelInput, plan: Plan): Batch {
     if (input.length === 0 || input.length % size !== 0) throw new InputError(`${input.length} values are no whole number of images; one image is ${describe(shape)} = ${size} values`);
     return { data: finite(input), count: input.length / size };
   }
-  if (Array.isArray(input)) return fromImages(input as readonly ImagePixels[], plan);
-  if (typeof input !== "object" || input === null) throw new InputError(`${input === null ? "null" : typeof input} is not an image; give pixels {data, width, height}, a list of them, or a Float32Array of ${describe(shape)} values`);
-  return "shape" in input ? fromTensor(input, shape) : fromImages([input as ImagePixels], plan);
+  if (Array.isArray(input)) return fromImages(input as readonly Photograph[], plan, decode);
+  if (isEncoded(input)) return fromImages([input], plan, decode);
+  if (typeof input !== "object" || input === null) throw new InputError(`${input === null ? "null" : typeof input} is not an image; give a file as a Blob or bytes, pixels {data, width, height}, a list of them, or a Float32Array of ${describe(shape)} values`);
+  return "shape" in input ? fromTensor(input, shape) : fromImages([input as ImagePixels], plan, decode);
 }
 
 function fromTensor({ data, shape: given }: TensorInput, shape: readonly number[]): Batch {
@@ -65,14 +75,30 @@ function finite(data: Float32Array): Float32Array {
   return data;
 }
 
-function fromImages(images: readonly ImagePixels[], plan: Plan): Batch {
+function isEncoded(value: unknown): value is EncodedImage {
+  return typeof value === "string" || value instanceof Uint8Array || value instanceof ArrayBuffer || value instanceof Blob || value instanceof URL;
+}
+
+function fromImages(images: readonly Photograph[], plan: Plan, decode: DecodeImage): Batch | Promise<Batch> {
   if (images.length === 0) throw new InputError("no images; give at least 1");
   const [channels, height, width] = plan.input.shape as readonly [number, number, number];
   const size = channels * height * width;
   const data = new Float32Array(images.length * size);
+  const batch: Batch = { data, count: images.length };
+  const place = (image: ImagePixels, i: number): void => preprocess(image, { preprocess: plan.preprocess, shape: [channels, height, width] }, data, i * size);
+  const files: (readonly [index: number, file: EncodedImage])[] = [];
   // Not forEach, which skips the holes of a sparse list.
-  for (let i = 0; i < images.length; i++) preprocess(images[i]!, { preprocess: plan.preprocess, shape: [channels, height, width] }, data, i * size);
-  return { data, count: images.length };
+  for (let i = 0; i < images.length; i++) {
+    const image = images[i]!;
+    if (isEncoded(image)) files.push([i, image instanceof Uint8Array || image instanceof ArrayBuffer ? image.slice() : image]);
+    else place(image, i);
+  }
+  return files.length === 0 ? batch : placeFiles(files, place, decode).then(() => batch);
+}
+
+/** One after the other: memory holds the pixels of one photograph, however many there are. */
+async function placeFiles(files: readonly (readonly [index: number, file: EncodedImage])[], place: (image: ImagePixels, index: number) => void, decode: DecodeImage): Promise<void> {
+  for (const [index, file] of files) place(await decode(file), index);
 }
 
 export const elements = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);

@@ -1,8 +1,12 @@
 /**
  * What `node.ts` is in Node, in a browser: the same names, reached through the `default` export condition.
  */
+import { requestBrowserDevice } from "./device.js";
+import type { ImagePixels } from "./image.js";
 import type { Tuned } from "./plan.js";
 import { unreadable, type WeightsSource } from "./source.js";
+import type { EncodedImage } from "./tensor.js";
+import { decodeImage as decodeOn } from "./web-image.js";
 
 export { requestBrowserDevice as requestDevice } from "./device.js";
 export type { AdapterChoice, AdapterInfo, DeviceOptions, OpenedDevice } from "./device.js";
@@ -21,6 +25,19 @@ export function findSoftwareAdapter(): Promise<SoftwareAdapter> {
  */
 export function fromPath(path: string | URL): Promise<WeightsSource> {
   return Promise.reject(unreadable(String(path), "fromPath reads files and works in Node only; in a browser use fromUrl, or fromBlob with a chosen file"));
+}
+
+/**
+ * Decodes a photograph as a model does that is given one, on a device of its own.
+ * @throws InputError, AdapterError
+ */
+export async function decodeImage(source: EncodedImage): Promise<ImagePixels> {
+  const { device } = await requestBrowserDevice();
+  try {
+    return await decodeOn(source, device);
+  } finally {
+    device.destroy();
+  }
 }
 
 /** A browser waits for its GPU process by itself. */

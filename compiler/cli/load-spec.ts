@@ -26,7 +26,7 @@ const largestFileBytes = 16 * 2 ** 20;
 export const specArgument = "file.ts[#export], file.js or file.json; timm:NAME; or the config.json of timm or transformers, or its folder";
 
 /** Whether a reference names a model of a library, as `timm:vit_base_patch16_224` does. C:\spec.ts is a path. */
-export const isModelName = (reference: string): boolean => /^[a-z][a-z0-9]+:/i.test(reference);
+export const isModelName = (reference: string): boolean => /^[a-z][a-z0-9_-]+:/i.test(reference);
 
 /**
  * Loads what SPEC names: `file.ts[#export]` (its code runs), or `file.json`. `vitc` in the file means this compiler, wherever the file lies.
@@ -84,6 +84,8 @@ async function regularFile(file: string, shown: string): Promise<string> {
 
 async function missing(path: string, file: string): Promise<string> {
   const folder = dirname(file);
+  const [, model] = /^timm\/([\w.]+)$/.exec(path) ?? [];
+  if (model !== undefined) return `there is no folder ${path}; timm's model of this name is timm:${model}`;
   const names = await readdir(folder).catch(() => undefined);
   if (names === undefined) return `there is no file ${path}: its folder does not exist`;
   const candidates = names.filter((name) => name.endsWith(".json") || codeExtensions.includes(extname(name)));

@@ -4,11 +4,10 @@ import type { ModelInput, Plan } from "../../runtime/codegen.js";
 import { decodeFloats, isFloatType } from "../../runtime/decode.js";
 import { InputError } from "../../runtime/errors.js";
 import type { ImagePixels } from "../../runtime/image.js";
-import { fromPath } from "../../runtime/node.js";
+import { decodeImage, fromPath } from "../../runtime/node.js";
 import { readHeader } from "../../runtime/safetensors.js";
 import { readExactly } from "../../runtime/source.js";
 import { UserError } from "./context.js";
-import { decodeImage } from "./decode.js";
 import { some } from "./format.js";
 
 /** Some images, ready for a run. */

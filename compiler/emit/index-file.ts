@@ -31,7 +31,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
     file.addImportDeclaration({ moduleSpecifier: `./${weightsFile}.js`, namedImports: [alias("recipe")] });
   });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
-  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Progress", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "EncodedImage", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Progress", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
 
   file.addInterface({
     name: "Outputs",

@@ -5,7 +5,7 @@ import { transformersSpec } from "./hf/index.js";
 import { timmConfigSpec, timmSpec } from "./timm/index.js";
 
 export { transformersTypes } from "./hf/index.js";
-export { listTimm, type TimmEntry } from "./timm/index.js";
+export { listTimm, type TimmEntry, type TimmTag } from "./timm/index.js";
 
 /** A model of another library as a spec. */
 export interface FamilySpec {
@@ -14,19 +14,17 @@ export interface FamilySpec {
   readonly notes: readonly string[];
 }
 
-/** Libraries whose models have names of their own: `timm:vit_base_patch16_224`. */
-export const namedLibraries = ["timm"] as const;
-
 /**
- * The spec behind a name such as `timm:vit_small_patch14_reg4_dinov2`.
- * @throws SpecError for an unknown library or model, with the nearest known one
+ * The spec behind a name such as `timm:vit_small_patch14_reg4_dinov2`, with the tag of its weights or without. `hf-hub:timm/NAME.TAG`, as timm
+ * calls the same files, means the same.
+ * @throws SpecError for an unknown library, model or tag, with the nearest known one
  */
 export function specByName(reference: string): FamilySpec {
   const colon = reference.indexOf(":");
   const [library, name] = [reference.slice(0, colon), reference.slice(colon + 1)];
-  if (library === "timm") return { spec: timmSpec(name), notes: [] };
-  const config = ["hf", "huggingface", "transformers"].includes(library);
-  throw new SpecError([{ field: reference, message: config ? "models of transformers are compiled from their config.json: name the folder, or the file" : `${library} is not a library whose models are known by name; write timm:NAME, or the path of a config.json` }]);
+  const hub = ["hf", "hf-hub", "hf_hub", "huggingface", "transformers"].includes(library);
+  if (library === "timm" || (hub && name.startsWith("timm/"))) return { spec: timmSpec(name.replace(/^timm\//, "")), notes: [] };
+  throw new SpecError([{ field: reference, message: hub ? "models of transformers are compiled from their config.json: name the folder, or the file" : `${library} is not a library whose models are known by name; write timm:NAME, or the path of a config.json` }]);
 }
 
 /** Whose config.json an object is, by the fields that only one library writes. */

@@ -1,6 +1,6 @@
 import { type LoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, ImagePixels, LoadOptions, Model, ModelInput, Progress, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Progress, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
     /** Scores of the classes, before softmax, [images, 10]. */

@@ -15,7 +15,10 @@ test("list has all of timm's plain ViTs, filtered on request, and transformers' 
   const all = jsonShapes.list.parse(JSON.parse((await vitc(["list", "--json"], { cwd })).stdout));
   assert.is(all.timm.length, 240);
   assert.equal(all.timm.find(({ name }) => name === "vit_base_patch16_224")?.params, 86_567_656);
+  assert.equal(all.timm.find(({ name }) => name === "vit_base_patch16_224_miil")?.tags, [{ tag: "in21k", classes: 11221 }, { tag: "in21k_ft_in1k", classes: 1000 }]);
   assert.ok(all.transformers.includes("dinov3_vit"));
+  const weights = await vitc(["list", "--tags", "--filter", "vit_tiny_patch16_224."], { cwd });
+  assert.equal(weights.stdout.trimEnd().split("\n").map((line) => line.split(/ +/)), [["timm", "classes", "image", "crop"], ["vit_tiny_patch16_224.augreg_in21k_ft_in1k", "1000", "224", "center", "0.9"], ["vit_tiny_patch16_224.augreg_in21k", "21843", "224", "center", "0.9"]]);
   const some = await vitc(["list", "timm", "--filter", "REG4_dinov2"], { cwd });
   assert.is(some.code, 0, some.stderr);
   assert.is(some.stdout.trimEnd().split("\n").length, 5);
@@ -32,6 +35,9 @@ test("import prints a spec that means the model it is from", async () => {
   const [mine, named] = [await loadSpec("my.ts", written), await loadSpec("timm:vit_small_patch14_reg4_dinov2", cwd)];
   assert.equal(mine.spec, named.spec);
   assert.is(named.file, undefined);
+  const [tagged, hub] = [await loadSpec("timm:vit_tiny_patch16_224.augreg_in21k", cwd), await loadSpec("hf-hub:timm/vit_tiny_patch16_224.augreg_in21k", cwd)];
+  assert.equal(tagged.spec, hub.spec);
+  assert.is((tagged.spec as { classes: number }).classes, 21843);
 });
 
 test("a model is compiled by name, for another image size too, and check finds it fresh", async () => {
@@ -60,6 +66,9 @@ test("what is not known, or no ViT, is refused with the nearest name or the reas
   for (const [reference, message] of [
     ["timm:vit_tiny_patch16_24", /did you mean "vit_tiny_patch16_224"\?/],
     ["hf:google/vit-base-patch16-224", /name the folder, or the file/],
+    ["hf-hub:timm/vit_tiny_patch16_24.augreg_in21k", /did you mean "vit_tiny_patch16_224"\?/],
+    ["timm/vit_tiny_patch16_224.augreg_in21k", /timm's model of this name is timm:vit_tiny_patch16_224\.augreg_in21k/],
+    ["timm:vit_tiny_patch16_224.augreg_21k", /did you mean "augreg_in21k"\? Known are augreg_in21k_ft_in1k, augreg_in21k;/],
     ["swin", /"swin" is a hierarchy of windows/],
     ["empty", /empty is a folder without a config\.json/],
   ] as const) {

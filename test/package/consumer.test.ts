@@ -24,6 +24,9 @@ export async function classify(weights: Blob, pixels: ImageData): Promise<Label 
   using model = await load({ weights, onProgress: ({ stage, loaded, total }) => console.log(stage, loaded / total) });
   const outputs: Outputs = await model.run([pixels, pixels]);
   const logits: Tensor<readonly [10]> = outputs.logits;
+  // Image files, by themselves and beside pixels.
+  await model.run([weights, new Uint8Array(8), pixels]);
+  await model.run("cat.jpg");
   const width: 10 = logits.shape[1];
   const embed: Tensor<readonly [18, 36]> = outputs.embed;
   const height: 32 = input.height;
@@ -33,7 +36,7 @@ export async function classify(weights: Blob, pixels: ImageData): Promise<Label 
   const wrong: 11 = logits.shape[1];
   // @ts-expect-error: weights are required
   void load({});
-  // @ts-expect-error: a path is no image
+  // @ts-expect-error: a number is no image
   void model.run(3);
   // @ts-expect-error: outputs are read-only
   outputs.logits = logits;

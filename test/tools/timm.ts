@@ -36,6 +36,12 @@ interface TimmFact {
   readonly names: string;
 }
 
+/** What timm says of every weights of its models: `test/fixtures/timm-tags.json`, made by asking timm. `models` has the row of `cfgs` by name and tag. */
+export const timmTagFacts = JSON.parse(readFileSync(fixturePath("timm-tags.json"), "utf8")) as {
+  readonly cfgs: readonly Omit<TimmFact["cfg"], "tag" | "fixed_input_size">[];
+  readonly models: Readonly<Record<string, Readonly<Record<string, number>>>>;
+};
+
 export const timmFacts = JSON.parse(readFileSync(fixturePath("timm-models.json"), "utf8")) as TimmFacts;
 
 interface Named {

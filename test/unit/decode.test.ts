@@ -1,10 +1,11 @@
 /** Image files as pixels: those of Pillow, whatever the format. */
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import * as assert from "uvu/assert";
-import { decodeImage } from "../../compiler/cli/decode.js";
+import { decodeImage } from "../../runtime/node.js";
 import { InputError } from "../../runtime/errors.js";
 import { assertSame, bytesOf, preprocessFixtures as fixtures, readFixture, type StoredImage } from "../tools/pixels.js";
 import { suite } from "../tools/suite.js";
@@ -83,6 +84,25 @@ decoding("refuses what is no image, naming the file", async () => {
   await refusedFile(join(folder, "cut.png"), /cut\.png cannot be decoded/);
   await refusedFile(join(folder, "absent.png"), /there is no file .*absent\.png/);
   await refusedFile(folder, /is a folder/);
+});
+
+decoding("takes bytes, Blobs, Files and file: URLs, and names each in what it refuses", async () => {
+  const path = join(fixtures, "images", "rocket-exif6.jpg");
+  const bytes = new Uint8Array(readFileSync(path));
+  const { data } = await decodeImage(path);
+  for (const source of [bytes, bytes.buffer, new Blob([bytes]), new File([bytes], "rocket.jpg"), pathToFileURL(path), pathToFileURL(path).href]) assertSame((await decodeImage(source)).data, data, typeof source);
+  const refusals: readonly (readonly [source: Parameters<typeof decodeImage>[0], says: RegExp])[] = [
+    [new Uint8Array(8), /^the image \(bytes\) is not an image that can be read/],
+    [new ArrayBuffer(0), /^the image \(bytes\) is empty$/],
+    [new Blob(["no"]), /^the image \(Blob\) is not an image/],
+    [new File(["no"], "no.png"), /^no\.png is not an image/],
+    ["https://example.com/cat.jpg", /^https:\/\/example\.com\/cat\.jpg is not a file: fetch it and give the Blob or the bytes/],
+  ];
+  for (const [source, says] of refusals) {
+    const outcome: unknown = await decodeImage(source).catch((error: unknown) => error);
+    assert.instance(outcome, InputError);
+    assert.match((outcome as InputError).message, says);
+  }
 });
 
 decoding.run();

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import fc from "fast-check";
 import * as assert from "uvu/assert";
-import { decodeImage } from "../../compiler/cli/decode.js";
+import { decodeImage } from "../../runtime/node.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import type { PreprocessSpec } from "../../compiler/spec/types.js";
 import { InputError } from "../../runtime/errors.js";

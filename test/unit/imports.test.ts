@@ -17,7 +17,7 @@ const node = { packages: ["node:*"], node: true } as const;
 
 /** In the order in which a spec passes through them: none may import what comes later. */
 const stages = ["compiler/spec", "compiler/families", "compiler/ir", "compiler/passes", "compiler/kernels", "compiler/target", "compiler/plan"];
-const everything = [...stages, "compiler/checkpoint", "compiler/emit", "compiler/explain", "compiler/export", "compiler/compile.ts", "compiler/index.ts", "compiler/version.ts", "runtime", "runtime/node.ts", "runtime/node-software.ts", "runtime/node-tuned.ts", "runtime/node-wait.ts", plan];
+const everything = [...stages, "compiler/checkpoint", "compiler/emit", "compiler/explain", "compiler/export", "compiler/compile.ts", "compiler/index.ts", "compiler/version.ts", "runtime", "runtime/node.ts", "runtime/node-image.ts", "runtime/node-software.ts", "runtime/node-tuned.ts", "runtime/node-wait.ts", plan];
 
 const laws: Readonly<Record<string, Zone>> = {
   // A user's spec and a generated package see the compiler and the runtime by their public names.
@@ -30,7 +30,8 @@ const laws: Readonly<Record<string, Zone>> = {
   "runtime/model.ts": { imports: ["runtime", plan], prints: true }, // its notices go to console.warn unless the user takes them
   "runtime/index.ts": { imports: ["runtime", "runtime/codegen.ts"] },
   "runtime/codegen.ts": { imports: ["runtime", "runtime/model.ts", plan] },
-  "runtime/node.ts": { imports: ["runtime", "runtime/node-software.ts", "runtime/node-tuned.ts", "runtime/node-wait.ts"], ...node },
+  "runtime/node.ts": { imports: ["runtime", "runtime/node-image.ts", "runtime/node-software.ts", "runtime/node-tuned.ts", "runtime/node-wait.ts"], ...node },
+  "runtime/node-image.ts": { imports: ["runtime", "runtime/node-software.ts"], ...node },
   "runtime/node-software.ts": { imports: ["runtime", "runtime/node-tuned.ts"], ...node },
   "runtime/node-tuned.ts": { imports: ["runtime", plan], ...node },
   "runtime/node-wait.ts": node,

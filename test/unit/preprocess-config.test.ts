@@ -1,7 +1,7 @@
 /** preprocessor_config.json as a recipe: against the tensors that transformers' own processors make of photographs. */
 import { createHash } from "node:crypto";
 import * as assert from "uvu/assert";
-import { decodeImage } from "../../compiler/cli/decode.js";
+import { decodeImage } from "../../runtime/node.js";
 import { imageFrom, preprocessFrom } from "../../compiler/families/preprocess.js";
 import { SpecError } from "../../compiler/spec/errors.js";
 import { resolve } from "../../compiler/spec/resolve.js";

@@ -10,7 +10,7 @@ import { elements } from "../../compiler/ir/ops/op.js";
 import { SpecError } from "../../compiler/spec/errors.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { suite } from "../tools/suite.js";
-import { fileTensors, timmFacts } from "../tools/timm.js";
+import { fileTensors, timmFacts, timmTagFacts } from "../tools/timm.js";
 
 const test = suite("timm's models");
 
@@ -75,6 +75,22 @@ test("photographs are prepared as for timm's default weights", () => {
   }
 });
 
+test("every tag of timm's weights is known, with its classes and its photographs", () => {
+  assert.is(Object.values(timmTagFacts.models).flatMap((tags) => Object.keys(tags)).length, 439);
+  for (const { name, tags } of listTimm()) {
+    const facts = timmTagFacts.models[name]!;
+    assert.equal(tags.map(({ tag }) => tag).toSorted(), Object.keys(facts).toSorted(), name);
+    assert.is(tags[0]!.tag, timmFacts.models[name]!.cfg.tag, name);
+    for (const [tag, row] of Object.entries(facts)) {
+      const { mean, std, crop_pct, crop_mode, interpolation, input_size, num_classes } = timmTagFacts.cfgs[row]!;
+      const { preprocess, image, channels, classes } = resolve(timmSpec(`${name}.${tag}`));
+      assert.equal([preprocess.mean, preprocess.std, preprocess.crop, preprocess.interpolation], [mean, std, crop_mode, interpolation], `${name}.${tag}`);
+      assert.equal([channels, ...image, classes], [...input_size, num_classes], `${name}.${tag}`);
+      assert.is(timmSpec(`${name}.${tag}`).preprocess!.cropPct, crop_pct, `${name}.${tag}`);
+    }
+  }
+});
+
 test("every graph has the names and shapes of timm's state_dict", () => {
   for (const name of names) {
     const fact = timmFacts.models[name]!;
@@ -123,7 +139,8 @@ const vit = "vit_base_patch16_224";
 const refused: readonly (readonly [name: string, modelArgs: Readonly<Record<string, unknown>>, says: string])[] = [
   ["vit_base_patch_224", {}, 'architecture: "vit_base_patch_224" is not a plain ViT of timm; did you mean "vit_base_patch8_224"?'],
   ["resnet50", {}, 'architecture: "resnet50" is not a plain ViT of timm; the 240 known names are like "vit_base_patch16_224"'],
-  [`${vit}.dino`, {}, `architecture: "${vit}.dino": of ${vit} the default weights "augreg2_in21k_ft_in1k" are known; give the config.json of others`],
+  [`${vit}.dinov2`, {}, `architecture: "${vit}.dinov2": "dinov2" is no tag of ${vit}'s weights; did you mean "dino"? Known are augreg2_in21k_ft_in1k, augreg_in21k_ft_in1k, orig_in21k_ft_in1k, augreg_in1k, sam_in1k, orig_in21k, augreg_in21k, dino, mae; of weights of your own, compile the config.json`],
+  ["vit_giant_patch14_224.x", {}, `architecture: "vit_giant_patch14_224.x": "x" is no tag of vit_giant_patch14_224's weights; known is untrained; of weights of your own, compile the config.json`],
   [vit, { depth: 2.5 }, "model_args.depth: 2.5 is not a whole number"],
   [vit, { depth: 0 }, "model_args.depth: 0 is too small; it must be at least 1"],
   [vit, { embed_dim: "768" }, 'model_args.embed_dim: "768" is not a number'],

@@ -1,5 +1,4 @@
 import { nearest, show, SpecError } from "../../spec/errors.js";
-import type { Size } from "../../spec/types.js";
 import { checked } from "../check.js";
 import { beitArguments, evaArguments, visionTransformerArguments, type BeitArguments, type EvaArguments, type VisionTransformerArguments } from "./arguments.js";
 import { contrastiveModels } from "./models-contrastive.js";
@@ -7,6 +6,7 @@ import { evaModels } from "./models-eva.js";
 import { plainModels } from "./models-plain.js";
 import { registerModels } from "./models-registers.js";
 import type { TimmGroup, TimmPixels, TimmRow } from "./table.js";
+import { timmTags } from "./tags.js";
 
 /** A class of timm and all arguments of its constructor, defaults filled in. */
 export type TimmModel =
@@ -41,12 +41,25 @@ function entryOf(name: string): { readonly group: TimmGroup; readonly row: TimmR
 }
 
 /**
- * What timm takes with a model's name where no tag is named: its default weights.
- * @throws SpecError for an unknown name, with the nearest known one.
+ * What timm says of a model's weights with a tag, or of its default weights where none is named.
+ * @throws SpecError for an unknown name or tag, with the nearest known one.
  */
-export function timmWeights(name: string): TimmWeights {
-  const [, , image, pixels, crop_pct, num_classes, tag, other] = entryOf(name).row;
-  return { tag, input_size: [3, image, image], ...pixels, crop_pct, crop_mode: "center", interpolation: "bicubic", num_classes, ...other };
+export function timmWeights(name: string, tag?: string): TimmWeights {
+  const [, , image, pixels, crop_pct, num_classes, usual, other] = entryOf(name).row;
+  const weights: TimmWeights = { tag: usual, input_size: [3, image, image], ...pixels, crop_pct, crop_mode: "center", interpolation: "bicubic", num_classes, ...other };
+  if (tag === undefined || tag === usual) return weights;
+  const [, differs] = timmTags[name]?.find(([tags]) => tags.split(" ").includes(tag)) ?? unknownTag(name, tag);
+  const { pixels: own, ...rest } = differs ?? {};
+  return { ...weights, tag, ...own, ...rest };
+}
+
+/** The tags of a model's weights, its default ones first. */
+export const timmTagsOf = (name: string): readonly string[] => [entryOf(name).row[6], ...(timmTags[name] ?? []).flatMap(([tags]) => tags.split(" "))];
+
+function unknownTag(name: string, tag: string): never {
+  const known = timmTagsOf(name);
+  const near = nearest(tag, known);
+  throw new SpecError([{ field: "architecture", message: `${show(`${name}.${tag}`)}: ${show(tag)} is no tag of ${name}'s weights; ${near ? `did you mean ${show(near)}? K` : "k"}nown ${known.length === 1 ? "is" : "are"} ${known.join(", ")}; of weights of your own, compile the config.json` }]);
 }
 
 /**
@@ -71,6 +84,3 @@ export function timmModel(name: string, given: Readonly<Record<string, unknown>>
       return group satisfies never;
   }
 }
-
-/** The image of a model's default weights, a size as a spec has it. */
-export const timmImage = (name: string): Size => entryOf(name).row[2];

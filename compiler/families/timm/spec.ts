@@ -2,7 +2,7 @@ import { show, SpecError } from "../../spec/errors.js";
 import type { PreprocessSpec, Size, ViTSpec } from "../../spec/types.js";
 import { counts } from "./counts.js";
 import { beit, eva } from "./eva.js";
-import { timmImage, timmModel, timmNames, timmWeights, type TimmModel, type TimmWeights } from "./models.js";
+import { timmModel, timmNames, timmTagsOf, timmWeights, type TimmModel, type TimmWeights } from "./models.js";
 import { visionTransformer } from "./vision-transformer.js";
 import { filled, type ModelSpec } from "./words.js";
 
@@ -16,17 +16,19 @@ export interface TimmOptions {
 }
 
 /**
- * The spec of a model that timm knows by name, such as "vit_base_patch16_224" or, with the tag of its default weights,
- * "vit_base_patch16_224.augreg2_in21k_ft_in1k". Photographs are prepared as for those weights.
+ * The spec of a model that timm knows by name, such as "vit_base_patch16_224", or with the tag of some of its weights,
+ * "vit_base_patch16_224.augreg_in21k". It has the classes of those weights, or without a tag of the default ones, and prepares photographs as
+ * they need them.
  *
  * @throws SpecError for an unknown name or tag, with the nearest known one; for arguments that timm does not know; for what timm can build
  *   and a spec cannot say.
  */
 export function timmSpec(name: string, { modelArgs, numClasses, image }: TimmOptions = {}): ViTSpec {
-  const [architecture, weights] = defaultWeights(name);
+  const [architecture, weights] = weightsOf(name);
   const given = { ...argumentsOf(weights), ...modelArgs, ...filled({ num_classes: numClasses, img_size: image }) };
   const spec = resampledAs(architecture, modelSpec(timmModel(architecture, given)));
-  return { name: architecture, ...spec, preprocess: preprocessOf(weights, spec) };
+  // Default weights are what the bare name means.
+  return { name: weights.tag === timmWeights(architecture).tag ? architecture : name, ...spec, preprocess: preprocessOf(weights, spec) };
 }
 
 /**
@@ -34,17 +36,13 @@ export function timmSpec(name: string, { modelArgs, numClasses, image }: TimmOpt
  * @throws SpecError as `timmSpec`.
  */
 export function timmArguments(name: string, { modelArgs, numClasses, image }: TimmOptions = {}): TimmModel {
-  const [architecture, weights] = defaultWeights(name);
+  const [architecture, weights] = weightsOf(name);
   return timmModel(architecture, { ...argumentsOf(weights), ...modelArgs, ...filled({ num_classes: numClasses, img_size: image }) });
 }
 
-function defaultWeights(name: string): readonly [architecture: string, weights: TimmWeights] {
+function weightsOf(name: string): readonly [architecture: string, weights: TimmWeights] {
   const dot = name.indexOf(".");
-  const architecture = dot < 0 ? name : name.slice(0, dot);
-  const weights = timmWeights(architecture);
-  const tag = dot < 0 ? weights.tag : name.slice(dot + 1);
-  if (tag !== weights.tag) throw new SpecError([{ field: "architecture", message: `${show(name)}: of ${architecture} the default weights "${weights.tag}" are known; give the config.json of others` }]);
-  return [architecture, weights];
+  return dot < 0 ? [name, timmWeights(name)] : [name.slice(0, dot), timmWeights(name.slice(0, dot), name.slice(dot + 1))];
 }
 
 /** What timm passes on from weights to the constructor. */
@@ -115,13 +113,20 @@ export interface TimmEntry {
   readonly params: number;
   readonly gmacs: number;
   readonly image: Size;
+  /** Its weights, the default ones first; the other fields are theirs. */
+  readonly tags: readonly TimmTag[];
 }
+
+/** Weights of a model as timm describes them. */
+export type TimmTag = Pick<TimmWeights, "tag" | "num_classes" | "crop_pct" | "crop_mode" | "interpolation" | "mean" | "std">;
 
 /** Every plain ViT of timm, sorted by name, at the image size and with the classes of its default weights. */
 export function listTimm(): readonly TimmEntry[] {
   return timmNames.map((name) => {
     const count = counts[name];
     if (!count) throw new Error(`no counts of ${name}`);
-    return { name, params: count[0], gmacs: count[1], image: timmImage(name) };
+    const weights = timmTagsOf(name).map((tag) => timmWeights(name, tag));
+    const tags = weights.map(({ tag, num_classes, crop_pct, crop_mode, interpolation, mean, std }) => ({ tag, num_classes, crop_pct, crop_mode, interpolation, mean, std }));
+    return { name, params: count[0], gmacs: count[1], image: weights[0]!.input_size[1], tags };
   });
 }

@@ -34,6 +34,8 @@ export interface TimmPixels {
 export const half: TimmPixels = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
 export const imagenet: TimmPixels = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 export const clip: TimmPixels = { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] };
+/** Of DINOv3 on satellite images. */
+export const satellite: TimmPixels = { mean: [0.43, 0.411, 0.296], std: [0.213, 0.156, 0.143] };
 export const raw: TimmPixels = { mean: [0, 0, 0], std: [1, 1, 1] };
 
 export const layerNorm5 = { name: "layernorm", eps: 1e-5 } as const satisfies NormLayer;

@@ -5,7 +5,7 @@ import { plan } from "./plan.js";
 import { recipe } from "./weights.js";
 
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, ImagePixels, LoadOptions, Model, ModelInput, Progress, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Progress, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
