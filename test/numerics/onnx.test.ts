@@ -44,6 +44,8 @@ else {
     "biases by distance and norms behind branches": { block: "post", attention: { relative: true, gate: true, norm: true }, pool: "avgmax" },
     "a differential parallel block": { block: "parallel", attention: { differential: true }, preNorm: true, layerScale: 0.5, pool: "tokenavg" },
     "positions of another grid": { position: { resample: { grid: [3, 5], filter: "bicubic" } }, tokens: { distillation: true } },
+    "patches and distances of other sizes": { patchResample: { patch: [3, 7], filter: "bilinear" }, attention: { relative: true, relativeResample: { grid: [3, 5] } } },
+    "distances of another grid, resized as an image": { patchResample: { patch: 2 }, attention: { relative: true, relativeResample: { grid: [5, 1], filter: "bilinear" } }, pool: "avg" },
     "two attentions side by side": { block: "parallelThings", mlp: { gate: "packedLast" }, pool: "none", classes: 0, outputNames: { tokens: "last_hidden_state" } },
   };
   for (const [title, changes] of Object.entries(families)) test(`so has a model with ${title}`, () => agrees(smallSpec({ ...changes, name: title.replaceAll(" ", "-") }), 2));
