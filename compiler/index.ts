@@ -7,5 +7,5 @@ export { defineViT } from "./spec/define.js";
 export { SpecError, type SpecIssue } from "./spec/errors.js";
 export { resolve, type Geometry, type ResolvedSpec } from "./spec/resolve.js";
 export { specJsonSchema } from "./spec/schema.js";
-export type { Activation, AttentionSpec, DropoutSpec, MlpSpec, NormSpec, PositionSpec, PreprocessSpec, Size, StemLayer, TokensSpec, ViTSpec } from "./spec/types.js";
+export type { Activation, AttentionSpec, DropoutSpec, MlpSpec, NormSpec, PatchResampleSpec, PositionSpec, PreprocessSpec, RelativeResampleSpec, ResampleSpec, Size, StemLayer, TokensSpec, ViTSpec } from "./spec/types.js";
 export { version } from "./version.js";

@@ -51,6 +51,7 @@ Examples:
   $ vitc compile specs/models.ts#tiny --out web/model --batch 1,8
   $ vitc compile my.ts --dtype f16,f32 --tuning tuning.json
   $ vitc compile timm:vit_small_patch14_reg4_dinov2 --image 224
+  $ vitc compile timm:flexivit_small --patch 24 --image 240
   $ vitc compile ./clip-vit-base-patch32
   $ vitc compile my.ts --watch`,
     )

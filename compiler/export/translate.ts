@@ -150,12 +150,12 @@ const translations: { readonly [Name in Exported]: Translate<Name> } = {
   },
   resampleRelative: ({ attrs, inputs: [{ shape } = { shape: [] }], output }, [table]) => {
     const [down, across] = [relativeResampling(attrs, 0), relativeResampling(attrs, 1)];
-    const [[rows, oldRows], [columns, oldColumns]] = [down.shape, across.shape] as [[number, number], [number, number]];
+    const [[rows, oldRows], [, oldColumns]] = [down.shape, across.shape] as [[number, number], [number, number]];
     const [count, heads] = shape as [number, number];
     const wide = reshape(call("MatMul", [down, reshape(slice(table!, 0, 0, count - 3), [oldRows, oldColumns * heads])]), [rows, oldColumns, heads]);
     return call("Concat", [reshape(call("MatMul", [across, wide]), [output.shape[0]! - 3, heads]), slice(table!, 0, count - 3, count)], { axis: int(0) });
   },
-  resamplePatch: ({ attrs }, [weight]) => call("MatMul", [patchResampling(attrs, 0), call("MatMul", [weight!, transpose(patchResampling(attrs, 1), [1, 0])])]),
+  resamplePatch: ({ attrs }, [weight]) => call("MatMul", [patchResampling(attrs, 0), call("MatMul", [weight!, patchResampling(attrs, 1)])]),
   queryValueBias: ({ inputs: [q] }, [queries, values]) => {
     const [width] = q!.shape as [number];
     return call("Concat", [queries!, { constant: new Float32Array(width), shape: [width], name: `zeros.float.${width}` }, values!], { axis: int(0) });
@@ -187,13 +187,15 @@ function relativeResampling(attrs: RelativeResampleAttrs, axis: 0 | 1): Constant
   return { constant: Float32Array.from(data.subarray(0, distances * old)), shape: [distances, old], name: `resample_relative.float.${axis === 0 ? "rows" : "columns"}` };
 }
 
-/** Likewise of one side of a patch. */
+/** Likewise of one side of a patch; of columns [old size, new size], which stand behind what they are for. */
 function patchResampling(attrs: PatchResampleAttrs, axis: 0 | 1): Constant {
   const [from, to] = [attrs.from[axis], attrs.to[axis]];
   const pixels = Float64Array.from({ length: from * from }, (_, i) => (i % (from + 1) === 0 ? 1 : 0));
   // [from, 1, to, 1]: a patch of which one pixel is one, for every pixel.
   const { data } = resamplePatch.evaluate([{ shape: [from, 1, from, 1], data: pixels }], { ...attrs, from: [from, 1], to: [to, 1] }, {});
-  return { constant: Float32Array.from({ length: to * from }, (_, i) => data[(i % from) * to + Math.floor(i / from)]!), shape: [to, from], name: `resample_patch.float.${axis === 0 ? "rows" : "columns"}` };
+  return axis === 0
+    ? { constant: Float32Array.from({ length: to * from }, (_, i) => data[(i % from) * to + Math.floor(i / from)]!), shape: [to, from], name: "resample_patch.float.rows" }
+    : { constant: Float32Array.from(data), shape: [from, to], name: "resample_patch.float.columns" };
 }
 
 /** x times a weight [out, in] transposed, plus a bias. Gemm takes matrices alone. */

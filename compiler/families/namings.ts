@@ -1,18 +1,19 @@
 /** Whose weight files a model can be loaded from. */
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { openAiClip, transformersClip, transformersSiglip } from "./names/contrastive.js";
+import { appleAimv2, microsoftBeit3 } from "./names/makers.js";
 import { bigVision, googleVit, torchvision } from "./names/others.js";
 import { metaDinov2, metaDinov3, openClip, timm } from "./names/timm.js";
 import { transformersBeit, transformersDinov2, transformersDinov3, transformersViT } from "./names/transformers.js";
 import type { FileNaming, Naming } from "./naming.js";
 
 /** In the order in which they are preferred where a file fits several: timm's, which are the model's own, and others. */
-const all: readonly FileNaming[] = [timm, metaDinov2, metaDinov3, openClip, transformersViT, transformersDinov2, transformersDinov3, transformersBeit, transformersClip, transformersSiglip, torchvision, openAiClip, googleVit, bigVision];
+const all: readonly FileNaming[] = [timm, metaDinov2, metaDinov3, openClip, transformersViT, transformersDinov2, transformersDinov3, transformersBeit, transformersClip, transformersSiglip, torchvision, openAiClip, googleVit, bigVision, appleAimv2, microsoftBeit3];
 
 /** In the order in which signs are looked for: what a file has of a later one does not count. */
 const signs: readonly (readonly [name: string, ending: string])[] = [
   ["a Swin Transformer", "layers.*.blocks.*.attn.qkv.weight"],
-  ...[transformersDinov2, transformersDinov3, transformersBeit, transformersViT, transformersClip, transformersSiglip, torchvision, openClip, openAiClip, googleVit, bigVision, metaDinov3, metaDinov2, timm].map(({ name, sign }) => [name, sign] as const),
+  ...[transformersDinov2, transformersDinov3, transformersBeit, transformersViT, transformersClip, transformersSiglip, torchvision, appleAimv2, microsoftBeit3, openClip, openAiClip, googleVit, bigVision, metaDinov3, metaDinov2, timm].map(({ name, sign }) => [name, sign] as const),
   ["a ConvNeXt", "stages.*.blocks.*.conv_dw.weight"],
   ["a ResNet", "layer1.*.conv1.weight"],
   ["a text model", "embeddings.word_embeddings.weight"],

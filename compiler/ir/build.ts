@@ -51,7 +51,7 @@ function unitLength(g: ModelBuilder, vector: Value): void {
 
 /** Image -> stem -> patches -> tokens with positions: timm's `patch_embed` and `_pos_embed`. */
 function embedding(g: ModelBuilder, image: Value): Value {
-  const { spec, geometry } = g;
+  const { spec } = g;
   let map = image;
   spec.stem.forEach(({ channels, kernel, stride }, i) => {
     // As torch.nn.Sequential numbers them: convolution 3i, batch norm 3i + 1, ReLU 3i + 2.

@@ -76,8 +76,32 @@ test("what is not known, or no ViT, is refused with the nearest name or the reas
     assert.equal([code, stdout], [1, ""], reference);
     assert.match(stderr, message);
   }
-  const relative = await vitc(["compile", "timm:beit_base_patch16_224", "--image", "384"], { cwd });
-  assert.match(relative.stderr, /tables of relative positions/);
+});
+
+test("patches of another size are compiled for, and check knows them", async () => {
+  const cwd = folderWith({});
+  const made = await vitc(["compile", "timm:test_vit", "--image", "120x96", "--patch", "24x12", "--out", "p", "--no-typecheck", "--shared-runtime"], { cwd });
+  assert.is(made.code, 0, made.stderr);
+  const { vitc: provenance } = JSON.parse(readFileSync(join(cwd, "p/package.json"), "utf8")) as { vitc: { image: number[]; patch: number[] } };
+  assert.equal([provenance.image, provenance.patch], [[120, 96], [24, 12]]);
+  assert.match(readFileSync(join(cwd, "p/weights.js"), "utf8"), /"resamplePatch"/);
+  assert.match(readFileSync(join(cwd, "p/README.md"), "utf8"), /--image 120x96 --patch 24x12/);
+  const checked = await vitc(["check", "p"], { cwd });
+  assert.equal([checked.code, checked.stdout], [0, "p: fresh\n"]);
+  for (const [patch, message] of [["24px", /Write pixels: one number, or height x width/], ["0", /patch: 0 is too small/], ["24", /image: height 160 of the image is not a multiple of patch 24; use 144 or 168/]] as const) {
+    const { code, stdout, stderr } = await vitc(["compile", "timm:test_vit", "--patch", patch], { cwd });
+    assert.equal([code, stdout], [1, ""], patch);
+    assert.match(stderr, message);
+  }
+});
+
+test("import names the rules by which other sizes are made", async () => {
+  const cwd = folderWith({});
+  const beit = await vitc(["import", "timm:beit_base_patch16_224", "--image", "336x448"], { cwd });
+  assert.match(beit.stdout, /image: \[336, 448\]/);
+  assert.match(beit.stdout, /relativeResample: \{ grid: 14 \}/);
+  const flexivit = await vitc(["import", "timm:flexivit_small"], { cwd });
+  assert.match(flexivit.stdout, /patchResample: \{ filter: "bilinear", antialias: false \}/);
 });
 
 test.run();

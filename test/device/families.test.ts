@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import * as assert from "uvu/assert";
 import { specOfConfig } from "../../compiler/families/index.js";
 import { makePlan } from "../../compiler/plan/plan.js";
+import { withSizes, type Sizes } from "../../compiler/spec/image.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { abi, Model, type ModelDefinition } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
@@ -19,11 +20,11 @@ else {
   const test = suite("saved models");
   const { device } = await platform.requestDevice({ adapter: "software" });
 
-  /** The largest |error| / (1 + |reference|) of all outputs, which have the names of the reference. */
-  async function worstOf(folder: string, change: (code: string) => string = (code) => code): Promise<number> {
+  /** The largest |error| / (1 + |reference|) of all outputs, which have the names of the reference; at other sizes than the model's, if they are given. */
+  async function worstOf(folder: string, change: (code: string) => string = (code) => code, sizes: Sizes = {}): Promise<number> {
     const processor = existsSync(`${folder}/preprocessor_config.json`) ? json(`${folder}/preprocessor_config.json`) : undefined;
     const { spec } = specOfConfig(json(`${folder}/config.json`), { processor });
-    const { plan, kernels, recipe } = makePlan(resolve(spec));
+    const { plan, kernels, recipe } = makePlan(resolve(withSizes(spec, sizes)));
     const variant = { plan, recipe, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, change(code)])) };
     const definition: ModelDefinition = { abi, variants: [variant], command: "", platform: () => Promise.resolve(platform) };
     using model = await Model.load<AnyOutputs>(definition, { weights: `${folder}/model.safetensors`, device, onNotice: () => {} });
@@ -34,7 +35,7 @@ else {
   }
 
   // All of transformers' are in `unit/hf`, in f64; here are those whose kernels or files differ.
-  const saved = { timm: readdirSync(fixturePath("timm")).toSorted(), hf: ["beit-shared", "clip-vision-projection", "deit-distilled", "dinov2", "dinov2-registers", "dinov2-registers-other-size", "dinov3", "dinov3-gated", "siglip-classify", "siglip-vision", "vit-classify", "vit-mae"] };
+  const saved = { timm: readdirSync(fixturePath("timm")).toSorted(), hf: ["beit-other-size", "beit-shared", "clip-vision-projection", "deit-distilled", "dinov2", "dinov2-registers", "dinov2-registers-other-size", "dinov3", "dinov3-gated", "siglip-classify", "siglip-vision", "vit-classify", "vit-mae"] };
   for (const [library, names] of Object.entries(saved)) {
     for (const name of names) {
       test(`${library}: ${name}`, async () => {
@@ -42,6 +43,15 @@ else {
         assert.ok(worst < 1e-4, `off by ${worst}`);
       });
     }
+  }
+
+  // All are in `unit/resample`, in f64; here are those with steps of their own in the recipe.
+  const sizes = json(fixturePath("resample/sizes.json")) as Readonly<Record<string, Sizes>>;
+  for (const name of ["beit_base_patch16_224", "flexivit_small", "vit_base_patch16_224", "vit_so400m_patch14_siglip_384"]) {
+    test(`timm: ${name} at another size`, async () => {
+      const worst = await worstOf(fixturePath(`resample/${name}`), undefined, sizes[name]);
+      assert.ok(worst < 1e-4, `off by ${worst}`);
+    });
   }
 
   test("kernels that add something wrong are seen", async () => {

@@ -45,6 +45,8 @@ else {
     "a differential parallel block": { block: "parallel", attention: { differential: true }, preNorm: true, layerScale: 0.5, pool: "tokenavg" },
     "attention maps and an embedding": { attention: { relative: true }, outputs: ["blocks.*.attn", "embedding"] },
     "positions of another grid": { position: { resample: { grid: [3, 5], filter: "bicubic" } }, tokens: { distillation: true } },
+    "patches and distances of other sizes": { patchResample: { patch: [3, 7], filter: "bilinear" }, attention: { relative: true, relativeResample: { grid: [3, 5] } } },
+    "distances of another grid, resized as an image": { patchResample: { patch: 2 }, attention: { relative: true, relativeResample: { grid: [5, 1], filter: "bilinear" } }, pool: "avg" },
     "two attentions side by side": { block: "parallelThings", mlp: { gate: "packedLast" }, pool: "none", classes: 0, outputNames: { tokens: "last_hidden_state" } },
   };
   for (const [title, changes] of Object.entries(families)) test(`so has a model with ${title}`, () => agrees(smallSpec({ ...changes, name: title.replaceAll(" ", "-") }), 2));

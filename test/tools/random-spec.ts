@@ -22,6 +22,11 @@ const choices = fc.record({
   stem: optional(fc.array(fc.record({ channels: whole(1, 4), kernel: whole(1, 4), stride: optional(whole(1, 2)) }), { maxLength: 2 })),
   patchNorm: flag,
   patchBias: flag,
+  patchResample: optional(fc.record({
+    patch: fc.option(fc.oneof(whole(1, 4), fc.tuple(whole(1, 4), whole(1, 4))), { nil: undefined, freq: 4 }),
+    filter: optional(fc.constantFrom("bilinear" as const, "bicubic" as const)),
+    antialias: flag,
+  })),
   perHead: whole(1, 5),
   depth: whole(1, 3),
   heads: whole(1, 3),
@@ -41,6 +46,10 @@ const choices = fc.record({
     norm: flag,
     gate: flag,
     relative: flag,
+    relativeResample: optional(fc.record({
+      grid: fc.option(fc.oneof(whole(1, 4), fc.tuple(whole(1, 4), whole(1, 4))), { nil: undefined, freq: 4 }),
+      filter: optional(fc.constantFrom("geometric" as const, "bilinear" as const)),
+    })),
     differential: flag,
   })),
   tokens: optional(fc.record({ class: flag, distillation: flag, registers: optional(whole(0, 3)) })),
@@ -49,7 +58,7 @@ const choices = fc.record({
     prefix: flag,
     temperature: optional(real(1, 1e5)),
     resample: optional(fc.record({
-      grid: fc.oneof(whole(1, 4), fc.tuple(whole(1, 4), whole(1, 4))),
+      grid: fc.option(fc.oneof(whole(1, 4), fc.tuple(whole(1, 4), whole(1, 4))), { nil: undefined, freq: 8 }),
       filter: optional(fc.constantFrom("bilinear" as const, "bicubic" as const)),
       antialias: flag,
       corners: flag,
@@ -129,6 +138,7 @@ function assemble(chosen: Choices): ViTSpec {
     stem,
     patchNorm: chosen.patchNorm,
     patchBias: chosen.patchBias,
+    patchResample: chosen.patchResample,
     dim: widths.dim,
     depth,
     heads,
@@ -177,6 +187,7 @@ function fitAttention({ attention, block }: Choices): ViTSpec["attention"] {
     norm: attention.norm && !parallel,
     gate: attention.gate && !parallel,
     relative: attention.relative && !differential,
+    relativeResample: attention.relative && !differential ? attention.relativeResample : undefined,
     differential,
   };
 }

@@ -44,6 +44,7 @@ const goldens: Readonly<Record<string, ViTSpec>> = {
   rotary: smallSpec({ name: "rotary", depth: 1, norm: { kind: "rms" }, preNorm: true, tokens: { registers: 2 }, rope: { kind: "axial" }, attention: { qkvBias: "qv", qkNorm: true, gate: true, relative: false }, mlp: { gate: "packedLast", norm: true }, pool: "avgmax" }),
   mixed: smallSpec({ name: "mixed", depth: 1, dim: 8, block: "post", tokens: { class: false }, rope: { kind: "mixed" }, attention: { relative: true, norm: true }, mlp: { gate: "split" }, pool: "map", finalNorm: "none", outputNames: { logits: "scores" } }),
   differential: smallSpec({ name: "differential", depth: 1, block: "parallel", attention: { differential: true, qkvBias: false }, pool: "tokenavg", headBias: false, position: { resample: { grid: [3, 1], antialias: false } } }),
+  resized: smallSpec({ name: "resized", depth: 1, patchResample: { patch: [3, 5] }, position: { kind: "none" }, attention: { relative: true, relativeResample: { grid: [3, 1] } } }),
   distilled: smallSpec({ name: "distilled", depth: 1, tokens: { distillation: true }, mlp: { activation: "gelu_tanh" }, outputs: ["embed", "logits_cls", "blocks.0.attn", "embedding"] }),
 };
 

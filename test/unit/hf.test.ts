@@ -18,7 +18,7 @@ const json = (path: string): unknown => JSON.parse(readFileSync(path, "utf8"));
 
 /** How many tensors of a file the model leaves alone: its other half, and what training needs. */
 const left: Readonly<Record<string, number>> = {
-  "beit-shared": 1, "clip-classify": 2, "clip-model": 22, dinov2: 1, "dinov2-classify": 1, "dinov2-other-size": 1, "dinov2-registers": 1, "dinov2-registers-classify": 1, "dinov2-registers-other-size": 1, dinov3: 2, "dinov3-gated": 1,
+  "beit-shared": 1, "clip-classify": 2, "clip-model": 22, dinov2: 1, "dinov2-classify": 1, "dinov2-other-size": 1, "dinov2-registers": 1, "dinov2-registers-classify": 1, "dinov2-registers-other-size": 1, dinov3: 2, "dinov3-gated": 1, "dinov3-other-size": 2,
   "siglip-classify": 11, "siglip-model": 24, "vit-mae": 24,
 }; // prettier-ignore
 

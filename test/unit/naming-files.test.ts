@@ -20,6 +20,14 @@ const dropped: Readonly<Record<string, readonly string[]>> = {
   "meta-dinov2": ["mask_token"],
   "meta-dinov3": ["blocks.0.attn.qkv.bias_mask", "blocks.1.attn.qkv.bias_mask", "mask_token", "rope_embed.periods"],
   eva02: ["blocks.0.attn.rope.freqs_cos", "blocks.0.attn.rope.freqs_sin", "blocks.1.attn.rope.freqs_cos", "blocks.1.attn.rope.freqs_sin", "rope.freqs_cos", "rope.freqs_sin"],
+  aimv2: [],
+  beit3: [
+    "beit3.encoder.embed_positions.B.weight",
+    ...["0", "1"].flatMap((layer) =>
+      ["ffn.B.fc1", "ffn.B.fc2", "ffn.B.ffn_layernorm", "final_layer_norm.B", ...["inner_attn_ln", "k_proj", "out_proj", "q_proj", "v_proj"].map((name) => `self_attn.${name}.B`), "self_attn_layer_norm.B"].flatMap((name) => ["bias", "weight"].map((leaf) => `beit3.encoder.layers.${layer}.${name}.${leaf}`)),
+    ),
+    "beit3.text_embed.weight", "beit3.vision_embed.mask_token",
+  ], // prettier-ignore
   google: ["opt/state/step", "opt/target/pre_logits/bias", "opt/target/pre_logits/kernel"],
   "big-vision": ["params/b", "params/t", "params/txt/Embed_0/embedding"],
 };

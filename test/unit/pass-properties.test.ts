@@ -69,7 +69,7 @@ test("the random models reach every pass and every lowered op", () => {
   }
   // lower-products says nothing of linear layers, and speaks for convolutions.
   assert.equal(passes.map((pass) => pass.name).filter((name) => !fired.has(name)), []);
-  assert.equal([...reached].sort(), ["addScale", "attention", "attentionMap", "concatRows", "differentialAttention", "differentialFactor", "embed", "foldBatchNormScale", "foldBatchNormShift", "foldNormScale", "foldNormShift", "foldPixelScale", "foldPixelShift", "gated", "gemm", "l2Normalize", "layerNorm", "multiply", "normalizeChannels", "poolTokens", "positionTable", "prepareHeads", "queryValueBias", "resampleTable", "rmsNorm", "rotaryTable", "scaleChannels", "scaleRows", "sliceColumns", "sliceRows", "sliceTokens", "token", "tokenNorm", "tokenTable", "weightLinear"]);
+  assert.equal([...reached].sort(), ["addScale", "attention", "attentionMap", "concatRows", "differentialAttention", "differentialFactor", "embed", "foldBatchNormScale", "foldBatchNormShift", "foldNormScale", "foldNormShift", "foldPixelScale", "foldPixelShift", "gated", "gemm", "l2Normalize", "layerNorm", "multiply", "normalizeChannels", "poolTokens", "positionTable", "prepareHeads", "queryValueBias", "resamplePatch", "resampleRelative", "resampleTable", "rmsNorm", "rotaryTable", "scaleChannels", "scaleRows", "sliceColumns", "sliceRows", "sliceTokens", "token", "tokenNorm", "tokenTable", "weightLinear"]);
 });
 
 const wrong: readonly (readonly [title: string, pass: Pass, spec: ViTSpec])[] = [

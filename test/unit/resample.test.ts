@@ -129,7 +129,8 @@ test("patch embeddings are resampled by the pseudo-inverse that NumPy finds, to 
       assert.ok(worstError(made, named(one.is).data) < 5e-5, `${one.is}: ${worstError(made, named(one.is).data)}`);
     }
     const other = patches(one, one.filter === "bilinear" ? "bicubic" : "bilinear", one.antialias)[1];
-    assert.ok(worstError(other, named(one.is).data) > 1e-3, `${one.is} by the other filter`);
+    // At a third of the size both filters take the middle pixel, unless they are antialiased.
+    if (one.antialias || one.to[0] > 2) assert.ok(worstError(other, named(one.is).data) > 1e-3, `${one.is} by the other filter`);
   }
 });
 
@@ -210,7 +211,7 @@ test("names bring their family's rules, and other sizes take them up", () => {
   assert.equal(beit.attention, { qkvBias: "qv", relative: true, relativeResample: { grid: 14 } });
   assert.equal(resolve(beit).attention.relativeResample, { from: [14, 14], filter: "geometric" });
   assert.equal([beit.patchResample, beit.position], [undefined, { kind: "none" }]);
-  const clip = withSizes(transformersSpec({ model_type: "clip_vision_model" }).spec, { image: [336, 448] });
+  const clip = withSizes(transformersSpec({ model_type: "clip_vision_model" }).spec, { image: [320, 448] });
   assert.equal(resolve(clip).position.resample, { from: [7, 7], filter: "bicubic", antialias: false, corners: false, offset: 0 });
 });
 

@@ -140,6 +140,8 @@ const refusals: readonly (readonly [title: string, changes: object, sentence: st
   ["a table of the model's own grid where none is learned", { image: 56, patch: 8, position: { kind: "sincos2d", resample: { grid: 7 } } }, 'position.resample: it has a meaning for learned positions only, position.kind is "sincos2d"; leave it out'],
   ["an offset that leaves no grid", { image: [8, 56], patch: 8, position: { resample: { grid: 7, offset: -1 } } }, "position.resample.offset: -1 is added to the sides of the model's grid of 1 x 7 patches, and leaves nothing of one; use more than -1"],
   ["a table of another grid where none is learned", { position: { kind: "none", resample: { grid: 7 } } }, 'position.resample: it has a meaning for learned positions only, position.kind is "none"; leave it out'],
+  ["a rule for tables that no block has", { attention: { relativeResample: { grid: 7 } } }, "attention.relativeResample: it has a meaning with attention.relative: true only; leave it out"],
+  ["patches whose resize is too large a matrix", { image: 1024, patch: 16, patchResample: { patch: [16, 513] } }, "patchResample: from 16 x 513 to 16 x 16: a patch embedding is resampled up to 512 pixels a side; use smaller patches"],
   ["two ways to resample at once", { position: { resample: { grid: 7, antialias: true, corners: true } } }, "position.resample: antialias and corners have no meaning together; use one"],
   ["labels for other classes", { labels: ["cat", "dog"] }, "labels: 2 names for 1000 classes; give one a class"],
   ["a mean for other channels", { preprocess: { mean: [0.5, 0.5] } }, "preprocess.mean: 2 values for 3 channels; give one number, or one a channel"],

@@ -307,6 +307,8 @@ export const recipe: WeightRecipe = {
     ["transformers CLIP", "pre_layrnorm.weight"],
     ["transformers SigLIP", "embeddings.patch_embedding.bias"],
     ["torchvision", "encoder.layers.encoder_layer_*.ln_1.weight"],
+    ["Apple's AIMv2", "preprocessor.patchifier.proj.weight"],
+    ["Microsoft's BEiT-3", "encoder.layers.*.self_attn.q_proj.A.weight"],
     ["OpenCLIP", "trunk.blocks.*.attn.proj.weight"],
     ["OpenAI's CLIP", "transformer.resblocks.*.ln_1.weight"],
     ["Google's vision_transformer", "Transformer/encoderblock_*/MultiHeadDotProductAttention_1/key/kernel"],
