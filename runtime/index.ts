@@ -2,4 +2,5 @@
 export * from "./codegen.js";
 export { describeAdapter, requestBrowserDevice } from "./device.js";
 export { preprocess, resize } from "./image.js";
+export { attentionRollout } from "./rollout.js";
 export { readHeader, toSource, fromBlob, fromBytes, fromUrl } from "./weights.js";

@@ -79,11 +79,14 @@ export function recipeParameters(tensors: CompiledPlan["recipe"]["tensors"]): nu
 function describeOutput(name: string): string {
   const block = /^blocks\.(\d+)$/.exec(name);
   if (block) return `Tokens after block ${block[1]},`;
+  const map = /^blocks\.(\d+)\.(?:attns\.(\d)\.)?attn$/.exec(name);
+  if (map) return `Attention of block ${map[1]}${map[2] === undefined ? "" : `, of its ${map[2] === "0" ? "first" : "second"}`}: how much each query takes of each key, by heads,`;
   const known: Record<string, string> = {
     logits: "Scores of the classes, before softmax,",
     features: "What the head reads,",
     embed: "Tokens before the first block,",
     norm: "Tokens after the last norm,",
+    embedding: "What stands for the image, of length 1: their dot products are cosine similarities,",
     logits_cls: "Scores of the class token's head,",
     logits_dist: "Scores of the distillation token's head,",
   };

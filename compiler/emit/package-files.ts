@@ -52,7 +52,7 @@ export function commandOf({ spec, sharedRuntime, batch, dtype, image, patch, tun
 
 export function readme(spec: ResolvedSpec, { plan, recipe }: CompiledPlan, command: string): string {
   const [channels, height, width] = plan.input.shape;
-  const main = plan.outputs.find(({ name }) => name === "logits") ?? plan.outputs[plan.outputs.length - 1]!;
+  const { main } = plan;
   const rows = plan.outputs.map(({ name, shape }) => `| \`${name}\` | [images, ${shape.join(", ")}] |`).join("\n");
   const profiles = plan.programs.infer
     .map(({ batch, dispatches, flops, arenas }) => `| ${batch} | ${dispatches.length} | ${(flops / 1e9).toPrecision(3)} | ${mib(arenas.reduce((sum, arena) => sum + arena.bytes, 0))} |`)

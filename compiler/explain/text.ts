@@ -2,7 +2,7 @@ import { bytes, by, count, flops, percent, plural, short } from "./format.js";
 import { needs } from "./needs.js";
 import type { PassReport, ProfileReport, Report, RoutineReport } from "./report.js";
 import { groupEvents, rowsOf } from "./stages.js";
-import { attentionWords, blockWords, mlpWords, nameWords, normWords, poolWords, positionWords, prefixWords, resultWords } from "./words.js";
+import { attentionWords, blockWords, mlpWords, normWords, outputWords, poolWords, positionWords, prefixWords, resultWords } from "./words.js";
 
 /** Where the summary breaks lines. */
 const columns = 80;
@@ -70,7 +70,7 @@ function modelFacts({ spec, parameters, weights }: Report): Fact[] {
     ...listed("MLP", mlpWords(spec)),
     ...listed("norms", normWords(spec)),
     ["head", `${poolWords(spec)}${layer}, ${resultWords(spec)}`],
-    ...listed("outputs", nameWords(spec)),
+    ...listed("outputs", outputWords(spec)),
     ["weights", `${count(parameters)} parameters, ${bytes(weights.bytes)} in ${plural(weights.tensors.length, "packed tensor")}`],
   ];
 }

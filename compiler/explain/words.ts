@@ -1,3 +1,4 @@
+import { isMap } from "../spec/outputs.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { by, count, plural } from "./format.js";
 
@@ -105,5 +106,13 @@ export function resultWords({ pool, classes, headBias, geometry, dim }: Resolved
   return classes > 0 ? `${plural(classes, "class")}${headBias ? "" : " without bias"}` : plural(geometry.features, "feature");
 }
 
-/** Outputs that have another name in the package. */
-export const nameWords = ({ outputNames }: ResolvedSpec): readonly string[] => Object.entries(outputNames).map(([name, given]) => `${name} as ${given}`);
+/** Outputs that are computed for themselves alone, and those that have another name in the package. */
+export function outputWords({ outputs, outputNames, depth, block }: ResolvedSpec): readonly string[] {
+  const maps = outputs.filter(isMap).length;
+  const all = depth * (block === "parallelThings" ? 2 : 1);
+  return [
+    ...(maps === 0 ? [] : [maps === all ? "attention maps of all blocks" : plural(maps, "attention map")]),
+    ...(outputs.includes("embedding") ? ["an embedding of length 1"] : []),
+    ...Object.entries(outputNames).map(([name, given]) => `${name} as ${given}`),
+  ];
+}

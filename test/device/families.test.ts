@@ -1,4 +1,7 @@
-/** Saved models of timm and transformers, from their config.json and weight file as they lie, on an adapter: every tensor of io.safetensors. */
+/**
+ * Saved models of timm and transformers, from their config.json and weight file as they lie, on an adapter: every tensor of io.safetensors, and
+ * where there is a maps.safetensors every attention map.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import * as assert from "uvu/assert";
 import { specOfConfig } from "../../compiler/families/index.js";
@@ -24,18 +27,20 @@ else {
   async function worstOf(folder: string, change: (code: string) => string = (code) => code, sizes: Sizes = {}): Promise<number> {
     const processor = existsSync(`${folder}/preprocessor_config.json`) ? json(`${folder}/preprocessor_config.json`) : undefined;
     const { spec } = specOfConfig(json(`${folder}/config.json`), { processor });
-    const { plan, kernels, recipe } = makePlan(resolve(withSizes(spec, sizes)));
+    const maps = existsSync(`${folder}/maps.safetensors`) ? readTensors(`${folder}/maps.safetensors`) : new Map<string, never>();
+    const sized = withSizes(spec, sizes);
+    const { plan, kernels, recipe } = makePlan(resolve(maps.size > 0 ? { ...sized, outputs: [...(sized.outputs ?? []), "blocks.*.attn"] } : sized));
     const variant = { plan, recipe, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, change(code)])) };
     const definition: ModelDefinition = { abi, variants: [variant], command: "", platform: () => Promise.resolve(platform) };
     using model = await Model.load<AnyOutputs>(definition, { weights: `${folder}/model.safetensors`, device, onNotice: () => {} });
-    const io = readTensors(`${folder}/io.safetensors`);
+    const io = new Map([...readTensors(`${folder}/io.safetensors`), ...maps]);
     const outputs = await model.run(f32(io.get("input")!.data));
     assert.equal(Object.keys(outputs).toSorted(), [...io.keys()].filter((name) => name !== "input").toSorted());
     return Math.max(...Object.entries(outputs).map(([name, values]) => worstError(values, io.get(name)!.data)));
   }
 
   // All of transformers' are in `unit/hf`, in f64; here are those whose kernels or files differ.
-  const saved = { timm: readdirSync(fixturePath("timm")).toSorted(), hf: ["beit-other-size", "beit-shared", "clip-vision-projection", "deit-distilled", "dinov2", "dinov2-registers", "dinov2-registers-other-size", "dinov3", "dinov3-gated", "siglip-classify", "siglip-vision", "vit-classify", "vit-mae"] };
+  const saved = { timm: readdirSync(fixturePath("timm")).toSorted(), hf: ["beit-classify", "beit-other-size", "beit-shared", "clip-model", "clip-vision", "clip-vision-projection", "deit-distilled", "dinov2", "dinov2-registers", "dinov2-registers-other-size", "dinov3", "dinov3-gated", "siglip-classify", "siglip-vision", "vit-classify", "vit-mae", "vit-model"] };
   for (const [library, names] of Object.entries(saved)) {
     for (const name of names) {
       test(`${library}: ${name}`, async () => {

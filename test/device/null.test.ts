@@ -63,6 +63,16 @@ for (const name of named) {
   });
 }
 
+/** Rotary positions, two sizes of heads, biases by distance, two maps. */
+for (const name of ["vit_base_patch16_dinov3", "vit_so400m_patch14_siglip_224", "beit_base_patch16_224", "vit_dpwee_patch16_reg1_gap_256"]) {
+  test(`takes every kernel of timm's ${name} with attention maps and an embedding`, async () => {
+    const spec = resolve({ ...specByName(`timm:${name}`).spec, outputs: ["blocks.0.attn", "embedding"] });
+    const kernels = (["f32", "f16"] as const).flatMap((dtype) => makePlan(spec, { dtype }).kernels).filter(({ id }) => id.startsWith("attention_map") || id.startsWith("l2_normalize"));
+    assert.equal(kernels.map(({ id }) => id.replace(/_.*/, "")), ["attention", "l2", "attention", "l2"]);
+    for (const kernel of kernels) assert.equal(await complaints(kernel), [], kernel.id);
+  });
+}
+
 test("the kernels were all different ones", () => assert.ok(seen.size > 1000, `${seen.size} kernels`));
 
 const cifar = makePlan(resolve(exampleSpecs.get("vit-cifar10"))).kernels;

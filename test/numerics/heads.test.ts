@@ -162,7 +162,7 @@ else {
     ["map: the sum not rescaled", weights, "register", /total1 \* exp\(largest1 - next1\)/, "total1"],
     ["map: not divided", weights, "register", / \/ total1/, ""],
     ["map: the last keys not written", weights, "register", /if \(key \+ 1u < tokens\)/, "if (key + 5u < tokens)"],
-    ["map: the row of another query", weights, "register", /index \* tokens \+ key/, "(index \/ tokens * tokens + (query + 1u) % tokens) * tokens + key"],
+    ["map: the row of another query", weights, "register", /index \* tokens \+ key/, "(index / tokens * tokens + (query + 1u) % tokens) * tokens + key"],
     ["map: keys of another image", weights, "register", /image \* tokens \* rowStride/, "0u"],
     ["map: keys of another head", weights, "register", /index \/ tokens % heads/, "0u"],
     ["map: values for keys", weights, "register", /rowStride \+ kOffset/, "rowStride + 2u * kOffset"],

@@ -168,6 +168,8 @@ const told: readonly (readonly [changes: Partial<ViTSpec>, words: readonly strin
   [{ pool: "avgmax" }, ["mean and maximum of patches, averaged"]],
   [{ pool: "tokenavg", headBias: false }, ["class token beside the mean of patches", "1,000 classes without bias"]],
   [{ pool: "map", mapPool: { heads: 1, hidden: 64 } }, ["a learned query's attention to patches (1 head, MLP of 64)"]],
+  [{ outputs: ["blocks.*.attn", "embedding"] }, ["attention maps of all blocks", "an embedding of length 1"]],
+  [{ depth: 3, outputs: ["blocks.2.attn", "blocks.0.attn"] }, ["2 attention maps"]],
   [{ pool: "none", outputNames: { tokens: "last_hidden_state" } }, ["all tokens, nothing is pooled", "197 of width 192", "tokens as last_hidden_state"]],
 ];
 

@@ -20,8 +20,8 @@ const [single, half] = [plans("f32"), plans("f16")];
 /** Between products: what they do to a number happens in f32, and then it is an operand. */
 const between = ["attention", "differentialAttention", "prepareHeads", "gated"];
 
-/** Whether a node reads rows as one side of a product whose sums are f32. Rows that it normalises are no such thing, and windows are read as f32. */
-const isOperand = (node: Node, input: number): boolean => between.includes(node.op) || (node.op === "gemm" && input === 0 && node.attrs.source.kind === "rows" && !node.attrs.norm);
+/** Whether a node reads rows as one side of a product whose sums are f32, as attention maps do, which are f32 themselves. Rows that it normalises are no such thing, and windows are read as f32. */
+const isOperand = (node: Node, input: number): boolean => between.includes(node.op) || node.op === "attentionMap" || (node.op === "gemm" && input === 0 && node.attrs.source.kind === "rows" && !node.attrs.norm);
 
 /** Values stored as f16 that should not be, by the rule alone, and those stored as f32 for no reason. */
 function misplaced({ inputs, outputs, nodes }: Graph, storage: Storage): string[] {

@@ -1,6 +1,6 @@
 import type { ResolvedSpec } from "../../spec/resolve.js";
 import { by, count } from "../format.js";
-import { attentionWords, blockWords, mlpWords, nameWords, normWords, poolWords, positionWords, prefixWords, resultWords } from "../words.js";
+import { attentionWords, blockWords, mlpWords, normWords, outputWords, poolWords, positionWords, prefixWords, resultWords } from "../words.js";
 import { markup, type Markup } from "./markup.js";
 
 /** Lines that a drawing of the patch grid shows at most; the caption has the true numbers. */
@@ -83,7 +83,7 @@ function head(spec: ResolvedSpec): Markup {
     ...(representation > 0 ? [`tanh layer of ${count(representation)}`] : []),
     resultWords(spec),
     ...(labels.length > 0 ? [`${labels.slice(0, 3).join(", ")}${labels.length > 3 ? ", …" : ""}`] : []),
-    ...nameWords(spec),
+    ...outputWords(spec),
   ];
   return figure(classes > 0 ? "Head" : pool === "none" ? "Result" : "Features", markup`<svg viewBox="0 0 120 120" aria-hidden="true">${bars}</svg>`, facts);
 }
