@@ -9,7 +9,7 @@ const MB = 1e6;
 
 function measured(options: MemoryOptions): MemoryReport {
   const script = fileURLToPath(new URL("../tools/load-memory.ts", import.meta.url));
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", "--import", "tsx", script, JSON.stringify(options)], { encoding: "utf8", timeout: 120_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", "--import", "tsx", script, JSON.stringify(options)], { encoding: "utf8", timeout: 300_000 });
   assert.is(status, 0, stderr);
   return JSON.parse(stdout) as MemoryReport;
 }
