@@ -90,7 +90,7 @@ for (const { name, params } of listTimm().filter((entry) => entry.name.includes(
 }
 device.destroy();
 if (values.table !== undefined) {
-  const about = `What is shown of each of timm ${timmFacts.timm}'s names. "compiles": the plan at native size is made, and Dawn's null device accepts every kernel of every way and\ndtype f32, whole sessions up to ${sessionParameters / 1e6} M parameters. "parameters": their number, where all names and shapes are timm's. "numbers": the small model with the\nsame arguments but for sizes whose tokens and logits are timm's in f64 (\`npm test -- unit/timm-numbers\`).\n\nMade by \`npm run bench:names -- --table FILE.md\`.`;
+  const about = `What is shown of each of timm ${timmFacts.timm}'s names. "compiles": the plan at native size is made, and Dawn's null device accepts the kernels of every way to do\nit in f32, whole sessions up to ${sessionParameters / 1e6} M parameters. "parameters": their number, where all names and shapes are timm's. "numbers": the small model with the\nsame arguments but for sizes whose tokens and logits are timm's in f64 (\`npm test -- unit/timm-numbers\`).\n\nMade by \`npm run bench:names -- --table FILE.md\`.`;
   writeFileSync(values.table, `${about}\n\n| name | compiles | parameters | numbers |\n|---|---|---:|---|\n${rows.join("\n")}\n`);
 }
 console.log(`${validated} kernels validated in ${((performance.now() - started) / 1000).toFixed(0)} s; ${failed} models failed`);
