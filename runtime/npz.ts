@@ -11,7 +11,7 @@ const endRoom = endBytes + 65535;
 /** A local header and a name; behind them an array's own header, which is padded to 64 bytes. */
 const headerRoom = 1024;
 /** Headers that are read at a time. */
-const mostAtOnce = 16;
+const mostAtOnce = 6;
 
 const types: Readonly<Record<string, SafetensorsType>> = { "<f4": "F32", "<f8": "F64", "<f2": "F16", "<i4": "I32", "<i8": "I64", "|b1": "BOOL", "|u1": "U8", "|i1": "I8" };
 

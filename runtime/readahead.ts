@@ -7,8 +7,8 @@ import { readExactly, type WeightsSource } from "./source.js";
 const extentBytes = 4 * 1024 * 1024;
 /** Bytes of ignored tensors that are read along rather than skipped with a request of their own. */
 const gapBytes = 64 * 1024;
-/** Bytes that are read ahead of need. A single tensor may be larger; it is then alone. */
-const aheadBytes = 64 * 1024 * 1024;
+/** Bytes that are read ahead of need: as many reads as go on at once. A single tensor may be larger; it is then alone. */
+const aheadBytes = 24 * 1024 * 1024;
 /** What browsers allow one HTTP/1.1 server. */
 const readsAtOnce = 6;
 

@@ -52,7 +52,7 @@ async function readIndex(source: WeightsSource, start: Uint8Array, signal: Abort
   if (!isObject(map)) throw unreadable(source.name, "it is JSON and lists no weight files (weight_map): name the safetensors file, or its index");
   const entries = Object.entries(map);
   for (const [tensor, file] of entries) {
-    if (typeof file !== "string" || !/^[^/\\:]+\.safetensors$/.test(file)) throw unreadable(source.name, `${quote(tensor)} is in ${quote(String(file))}, which is not the name of a safetensors file beside the index`);
+    if (typeof file !== "string" || !/^[^/\\:]+\.safetensors$/.test(file)) throw unreadable(source.name, `${quote(tensor)} is in ${typeof file === "string" ? quote(file) : "no text"}, which is not the name of a safetensors file beside the index`);
   }
   if (entries.length === 0) throw unreadable(source.name, "its weight_map is empty");
   return new Map(entries as [string, string][]);

@@ -17,7 +17,7 @@ export interface Portion {
   readonly input: ModelInput;
 }
 
-/** The images of a run, read a portion at a time: memory holds one portion, however many there are. */
+/** The images of a run, read a portion at a time: memory holds one portion and what is decoded for the next, however many there are. */
 export interface Inputs {
   readonly count: number;
   portions(signal: AbortSignal): AsyncIterable<Portion>;
@@ -33,8 +33,10 @@ export interface ImageFile {
   readonly where?: string;
 }
 
-/** Decoded photographs of a portion take no more than this, plus one photograph. */
+/** Decoded photographs of a portion take no more than this, plus one photograph; so do those that wait for the next, plus those under way. */
 const mostDecodedBytes = 512 * 2 ** 20;
+/** Photographs that are decoded beside each other at least, while the model runs: what libuv has threads for. */
+const decodedAtOnce = 4;
 
 /**
  * What `--input` names: image files, or one safetensors file with `input` [n, channels, height, width].
@@ -51,7 +53,7 @@ export async function openInputs(files: readonly string[], plan: Plan, cwd: stri
 const largestBatch = (plan: Plan): number => plan.programs.infer.reduce((most, { batch }) => Math.max(most, batch), 1);
 
 /**
- * Image files, decoded portion by portion.
+ * Image files, decoded portion by portion, the next one while the model runs this one.
  * @throws UserError or InputError for a file that is not there, and for the first if it cannot be decoded; `portions` throws them for the others.
  */
 export async function openImages(files: readonly ImageFile[], plan: Plan): Promise<Inputs> {
@@ -61,23 +63,43 @@ export async function openImages(files: readonly ImageFile[], plan: Plan): Promi
     if (i === 0 || info?.isFile() !== true) await decode(file);
   }
   async function* portions(signal: AbortSignal): AsyncGenerator<Portion> {
-    for (let start = 0; start < files.length; ) {
-      const names: string[] = [];
-      const input: ImagePixels[] = [];
-      let decoded = 0;
-      while (start + names.length < files.length && names.length < largestBatch(plan) && decoded < mostDecodedBytes) {
-        signal.throwIfAborted();
-        const file = files[start + names.length]!;
-        const image = await decode(file);
-        names.push(file.name);
-        input.push(image);
-        decoded += image.data.byteLength;
-      }
+    const batch = largestBatch(plan);
+    let [names, input, decoded]: [string[], ImagePixels[], number] = [[], [], 0];
+    for await (const { file, image } of decodeAhead(files, Math.max(decodedAtOnce, batch), signal)) {
+      names.push(file.name);
+      input.push(image);
+      decoded += image.data.byteLength;
+      if (names.length < batch && decoded < mostDecodedBytes) continue;
       yield { names, input };
-      start += names.length;
+      [names, input, decoded] = [[], [], 0];
     }
+    if (names.length > 0) yield { names, input };
   }
   return { count: files.length, portions };
+}
+
+/** Photographs in their order, up to `most` of them decoded ahead of need. */
+export async function* decodeAhead(files: readonly ImageFile[], most: number, signal: AbortSignal): AsyncGenerator<{ readonly file: ImageFile; readonly image: ImagePixels }> {
+  const underWay: Promise<ImagePixels>[] = [];
+  let [started, held] = [0, 0];
+  const startNext = (): void => {
+    const work = decode(files[started++]!).then((image) => {
+      held += image.data.byteLength;
+      return image;
+    });
+    // Whoever's turn it is sees the failure; until then nobody has to.
+    work.catch(() => undefined);
+    underWay.push(work);
+  };
+  for (const [taken, file] of files.entries()) {
+    signal.throwIfAborted();
+    while (started < files.length && (underWay.length === 0 || (started - taken < most && held < mostDecodedBytes))) startNext();
+    const image = await underWay.shift()!;
+    held -= image.data.byteLength;
+    // Its place is taken before it is used: then decoding goes on while the model runs.
+    if (started < files.length && held < mostDecodedBytes) startNext();
+    yield { file, image };
+  }
 }
 
 /** @throws UserError or InputError, which say where the file was named if anybody said so. */

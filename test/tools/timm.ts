@@ -111,6 +111,18 @@ export const savedModels = (): readonly TimmFixture[] =>
     return fixture(name, JSON.parse(readFileSync(path("config.json"), "utf8")) as TimmConfig, readTensors(path("model.safetensors")), readTensors(path("io.safetensors")));
   });
 
+/** Arguments that say how large a model is, and nothing else. */
+const sizes: ReadonlySet<string> = new Set(["embed_dim", "depth", "num_heads", "mlp_ratio", "img_size", "patch_size", "num_classes"]);
+
+/** What a name's entry point passes to its constructor but for sizes: names with the same are one model in several sizes. */
+export function knobsOf(name: string): string {
+  const { class: of, args } = timmFacts.models[name]!;
+  return JSON.stringify([of, Object.entries(args).filter(([key]) => !sizes.has(key)).sort(([a], [b]) => (a < b ? -1 : 1))]);
+}
+
+/** Whether a config changes nothing but sizes of its architecture. */
+export const plainKnobs = ({ model_args }: TimmConfig): boolean => Object.keys(model_args).every((key) => sizes.has(key));
+
 /**
  * A tiny model of every set of arguments that an entry point of timm passes, and of some that none does: `test/fixtures/timm-knobs.*`. timm
  * ran them in f64 throughout.

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import * as assert from "uvu/assert";
+import { decodeAhead } from "../../compiler/cli/run-inputs.js";
 import { decodeImage } from "../../runtime/node.js";
 import { InputError } from "../../runtime/errors.js";
 import { assertSame, bytesOf, preprocessFixtures as fixtures, readFixture, type StoredImage } from "../tools/pixels.js";
@@ -103,6 +104,25 @@ decoding("takes bytes, Blobs, Files and file: URLs, and names each in what it re
     assert.instance(outcome, InputError);
     assert.match((outcome as InputError).message, says);
   }
+});
+
+decoding("the next photographs are decoded while the first is used, in order and no more than asked for", async () => {
+  const small = readFileSync(join(fixtures, "images", "tiny-53x37.png"));
+  const files = Array.from({ length: 6 }, (_, i) => ({ name: `${i}`, path: join(folder, `ahead-${i}.png`), where: `labels.csv:${i + 1}` }));
+  for (const { path } of files) writeFileSync(path, small);
+  const reading = decodeAhead(files, 3, new AbortController().signal);
+  assert.is((await reading.next()).value?.file.name, "0");
+  await new Promise((wake) => setTimeout(wake, 1000));
+  // Those that were decoded ahead are not missed, the others are.
+  for (const { path } of files.slice(1)) rmSync(path);
+  for (const name of ["1", "2", "3"]) assert.is((await reading.next()).value?.file.name, name);
+  const outcome: unknown = await reading.next().catch((error: unknown) => error);
+  assert.match((outcome as Error).message, /^labels\.csv:5: there is no file .*ahead-4\.png/);
+
+  const stop = new AbortController();
+  const aborted = decodeAhead([{ name: "a", path: join(fixtures, "images", "cat.png") }], 3, stop.signal);
+  stop.abort();
+  assert.is(((await aborted.next().catch((error: unknown) => error)) as Error).name, "AbortError");
 });
 
 decoding.run();

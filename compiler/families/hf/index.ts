@@ -63,11 +63,11 @@ const others: readonly (readonly [what: string, types: readonly string[]])[] = [
   ["a hierarchy of windows or stages, not one plain stack of blocks", ["swin", "swinv2", "swin2sr", "hiera", "levit", "pvt", "pvt_v2", "cvt", "poolformer", "segformer", "mobilevit", "mobilevitv2", "efficientformer", "dinat", "nat", "focalnet"]],
   ["a convolutional network", ["resnet", "regnet", "convnext", "convnextv2", "dinov3_convnext", "bit", "efficientnet", "mobilenet_v1", "mobilenet_v2", "hgnet_v2"]],
   ["a ViT for images of any size, given as patches with a mask", ["siglip2", "siglip2_vision_model", "naflexvit", "pixtral", "gemma4_vision"]],
-  ["a ViT with windows of attention", ["sam", "sam_vision_model", "sam_hq", "vitdet"]],
-  ["an encoder with a decoder or head for dense predictions or objects", ["dpt", "depth_anything", "zoedepth", "yolos", "detr", "owlvit", "owlv2", "vitpose", "vitmatte", "eomt", "mask2former", "upernet", "sam2", "rt_detr", "clipseg"]],
-  ["a model of video", ["videomae", "vivit", "timesformer", "vjepa2", "x_clip"]],
-  ["a model of text", ["bert", "roberta", "distilbert", "deberta", "gpt2", "llama", "mistral", "qwen2", "qwen3", "t5", "bart", "clip_text_model", "siglip_text_model", "gemma", "phi3"]],
-  ["a model of images and text; compile the config of its vision tower", ["blip", "blip-2", "llava", "llava_next", "paligemma", "vision-encoder-decoder", "vision-text-dual-encoder", "git", "vilt", "flava", "altclip", "chinese_clip", "internvl", "qwen2_vl", "idefics3", "align"]],
+  ["a ViT with windows of attention", ["sam", "sam_vision_model", "sam_hq", "sam_hq_vision_model", "vitdet"]],
+  ["an encoder with a decoder or head for dense predictions or objects", ["dpt", "depth_anything", "zoedepth", "yolos", "detr", "owlvit", "owlv2", "vitpose", "vitmatte", "eomt", "mask2former", "maskformer", "oneformer", "upernet", "sam2", "sam3", "edgetam", "rt_detr", "conditional_detr", "deformable_detr", "grounding-dino", "d_fine", "clipseg", "groupvit", "seggpt", "depth_pro", "prompt_depth_anything", "vitpose_backbone", "lightglue"]],
+  ["a model of video", ["videomae", "vivit", "timesformer", "vjepa2", "xclip"]],
+  ["a model of text", ["bert", "roberta", "distilbert", "deberta", "gpt2", "llama", "mistral", "qwen2", "qwen3", "t5", "bart", "clip_text_model", "siglip_text_model", "siglip2_text_model", "gemma", "phi3"]],
+  ["a model of images and text, of which the vision towers of CLIP and SigLIP alone are known", ["blip", "blip-2", "instructblip", "idefics", "kosmos-2", "bridgetower", "trocr", "mgp-str", "phi4_multimodal", "metaclip_2", "aimv2", "llava", "llava_next", "paligemma", "vision-encoder-decoder", "vision-text-dual-encoder", "git", "vilt", "flava", "altclip", "chinese_clip", "internvl", "qwen2_vl", "idefics3", "align"]],
   ["a model of sound", ["wav2vec2", "whisper", "audio-spectrogram-transformer", "hubert"]],
 ];
 
@@ -167,7 +167,8 @@ function nameFrom(path: string): string | undefined {
 
 function unknownType(type: string): SpecError {
   const [what] = others.find(([, types]) => types.includes(type)) ?? [];
-  const near = what ? undefined : nearest(type, transformersTypes);
-  const message = what ? `${show(type)} is ${what}: a spec cannot say it.` : `${show(type)} is not a model_type that is known${near ? `; did you mean ${show(near)}?` : "."}`;
+  const tower = /_(vision|image)(_model)?$/.test(type);
+  const near = what || tower ? undefined : nearest(type, transformersTypes);
+  const message = what || tower ? `${show(type)} is ${what ?? "a vision tower of a kind that is not supported"}: a spec cannot say it.` : `${show(type)} is not a model_type that is known${near ? `; did you mean ${show(near)}?` : "."}`;
   return new SpecError([{ field: "config.model_type", message: `${message} Known are ${transformersTypes.join(", ")}` }]);
 }

@@ -1,0 +1,39 @@
+/** Loading weights takes little memory beyond what is loaded: measured in a process of its own, on a file of zeros that takes no disk. */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import * as assert from "uvu/assert";
+import { skipAll, suite } from "../tools/suite.js";
+import type { MemoryOptions, MemoryReport } from "../tools/load-memory.js";
+
+const MB = 1e6;
+
+function measured(options: MemoryOptions): MemoryReport {
+  const script = fileURLToPath(new URL("../tools/load-memory.ts", import.meta.url));
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", "--import", "tsx", script, JSON.stringify(options)], { encoding: "utf8", timeout: 300_000 });
+  assert.is(status, 0, stderr);
+  return JSON.parse(stdout) as MemoryReport;
+}
+
+if (process.platform !== "linux") skipAll("memory", "a process's largest memory is read from /proc, which Linux has");
+else {
+  const test = suite("memory");
+  /** What was measured is 95 to 145 MB beyond the largest tensor, garbage that waits to be collected included; a copy of the file would be added to that. */
+  const allowed = 180 * MB;
+
+  for (const options of [
+    { model: "timm:vit_base_patch16_224", file: "F32", dtype: "f32" },
+    { model: "timm:vit_base_patch16_224", file: "BF16", dtype: "f16", shards: 3 },
+  ] as const satisfies readonly MemoryOptions[]) {
+    test(`ViT-B from ${options.file}, packed as ${options.dtype}, takes no more than its largest tensor and some reads beside what is packed`, () => {
+      const { fileBytes, largestTensor, peak, progress } = measured(options);
+      assert.ok(fileBytes > 170 * MB, `${fileBytes}`);
+      assert.ok(peak < largestTensor + allowed, `${peak / MB} MB`);
+      // Progress counts bytes of the file, and comes to its end.
+      assert.ok(progress.steady && progress.reports > 20, JSON.stringify(progress));
+      assert.is(progress.loaded, progress.total);
+      assert.ok(Math.abs(progress.total / fileBytes - 1) < 0.001, `${progress.total} of ${fileBytes} bytes`);
+    });
+  }
+
+  test.run();
+}
