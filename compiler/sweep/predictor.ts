@@ -1,0 +1,44 @@
+/** What a variant is expected to take before it is run, and how a better guess plugs in. */
+import { targetOf } from "../../runtime/choose.js";
+import type { AdapterInfo } from "../../runtime/device.js";
+import type { Plan } from "../../runtime/plan.js";
+import type { Row } from "./row.js";
+
+/** Milliseconds of a run of the plan's smallest batch, and the band in which they are expected to lie. */
+export interface Prediction {
+  readonly ms: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+export interface Predictor {
+  /** Pure, and fast: a sweep asks it for every variant, and again after every `fit`. */
+  predict(plan: Plan): Prediction;
+  /** Learns from all rows measured on its adapter so far, each with its plan. Called again as more are known. */
+  fit?(measured: readonly MeasuredPlan[]): void;
+}
+
+/** A plan that was run. `row.p50_ms` is a number. */
+export interface MeasuredPlan {
+  readonly plan: Plan;
+  readonly row: Row;
+}
+
+/** How far the cost model may be off by itself, either way. */
+const untunedBand = 3;
+
+/**
+ * The costs that the plan carries for the adapter's kind, each routine done in its cheapest way, and all dispatches after each other.
+ * Without an adapter it is the plan's `gpu`.
+ */
+export function costPredictor(adapter?: AdapterInfo): Predictor {
+  const name = adapter === undefined ? "gpu" : targetOf(adapter);
+  return {
+    predict({ targets, routines, programs }) {
+      const target = targets.indexOf(name);
+      const costs = new Map(routines.map(({ id, choices }) => [id, Math.min(...choices.map(({ costs: own }) => own[target] ?? 0))]));
+      const ms = programs.infer[0]!.dispatches.reduce((sum, { routine }) => sum + costs.get(routine)!, 0) / 1000;
+      return { ms, low: ms / untunedBand, high: ms * untunedBand };
+    },
+  };
+}
