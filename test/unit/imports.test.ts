@@ -55,8 +55,9 @@ const laws: Readonly<Record<string, Zone>> = {
 
   // What runs models.
   "compiler/measure": { imports: everything, ...node },
+  "compiler/sweep/page": { imports: ["compiler/sweep", "compiler/explain", "compiler/version.ts"], packages: ["node:*", "echarts", "sharp"], node: true },
   "compiler/sweep": { imports: [...everything, "compiler/measure"], ...node },
-  "compiler/cli": { imports: [...everything, "runtime/model.ts", "runtime/codegen.ts", "runtime/index.ts", "compiler/measure", "compiler/sweep"], packages: ["node:*", "zod", "commander", "csv-parse/sync", "jiti", "sharp"], prints: true, node: true },
+  "compiler/cli": { imports: [...everything, "runtime/model.ts", "runtime/codegen.ts", "runtime/index.ts", "compiler/measure", "compiler/sweep", "compiler/sweep/page"], packages: ["node:*", "zod", "commander", "csv-parse/sync", "jiti", "sharp"], prints: true, node: true },
 };
 
 test("holds", () => assert.equal(violations(root, folders, laws), []));
