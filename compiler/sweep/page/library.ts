@@ -19,8 +19,12 @@ export function drawSvg(option: ECharts.EChartsOption, width: number, height: nu
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
     chart.setOption(option);
-    // Names of classes count the charts of the process.
-    return chart.renderToSVGString().replaceAll(/\bzr\d+-/g, "zr-");
+    // What is for pages that listen to the plot: rules for hovering, whose classes count the charts of the process, and indices of data.
+    return chart
+      .renderToSVGString()
+      .replaceAll(/<style[ >][\s\S]*?<\/style>\n?/g, "")
+      .replaceAll(/ (?:class="zr\d[^"]*"|ecmeta_\w+="[^"]*"|pointer-events="[^"]*")/g, "")
+      .replaceAll(/\bzr\d+-/g, "zr-");
   } finally {
     chart.dispose();
   }
