@@ -32,7 +32,7 @@ export interface Namings {
 export function namingsOf(spec: ResolvedSpec, parameters: readonly string[]): Namings {
   const namings = all.flatMap((naming): Naming[] => {
     if (!naming.fits(spec)) return [];
-    const rules = naming.rules(spec).map((rule) => ({ rule, makes: parameters.filter((name) => matches(rule[0], name)) }));
+    const rules = naming.rules(spec).map((rule) => ({ rule, makes: parameters.filter(standsFor(rule[0])) }));
     const made = new Set(rules.flatMap(({ makes }) => makes));
     if (parameters.some((name) => !made.has(name))) return [];
     return [{ name: naming.name, rules: rules.filter(({ makes }) => makes.length > 0).map(({ rule }) => rule), ignored: naming.ignored(spec) }];
@@ -40,8 +40,9 @@ export function namingsOf(spec: ResolvedSpec, parameters: readonly string[]): Na
   return { namings, signs };
 }
 
-/** Whether a pattern of parameters stands for a name: `*` is a number, and one that ends in a dot, or is empty, goes on with any text. */
-function matches(pattern: string, name: string): boolean {
+/** Whether a name is one that a pattern of parameters stands for: `*` is a number, and one that ends in a dot, or is empty, goes on with any text. */
+function standsFor(pattern: string): (name: string) => boolean {
   const text = pattern.split("*").map((part) => part.replaceAll(".", "\\.")).join("\\d+");
-  return new RegExp(`^${text}${pattern === "" || pattern.endsWith(".") ? ".+" : ""}$`).test(name);
+  const whole = new RegExp(`^${text}${pattern === "" || pattern.endsWith(".") ? ".+" : ""}$`);
+  return (name) => whole.test(name);
 }

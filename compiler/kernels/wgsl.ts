@@ -5,17 +5,24 @@ export type Wgsl = string & { readonly wgsl: unique symbol };
 export function wgsl(strings: TemplateStringsArray, ...holes: readonly (Wgsl | readonly Wgsl[])[]): Wgsl {
   let text = strings[0]!;
   holes.forEach((hole, i) => {
-    const indent = /^[ \t]*/.exec(text.slice(text.lastIndexOf("\n") + 1))![0];
     const body = typeof hole === "string" ? hole : (hole as readonly Wgsl[]).join("\n");
-    text += body.split("\n").join(`\n${indent}`) + strings[i + 1]!;
+    // Most holes are of one line, and most of the time from spec to plan is spent here.
+    const indented = body.includes("\n") ? body.replaceAll("\n", `\n${/^[ \t]*/.exec(text.slice(text.lastIndexOf("\n") + 1))![0]}`) : body;
+    text += indented + strings[i + 1]!;
   });
   return dedent(text) as Wgsl;
 }
 
+const space = 32;
+
 function dedent(text: string): string {
   const lines = text.replace(/^\n/, "").trimEnd().split("\n");
-  const indents = lines.filter((line) => line.trim() !== "").map((line) => /^ */.exec(line)![0].length);
-  const shared = Math.min(...indents, 80);
+  let shared = 80;
+  for (const line of lines) {
+    let spaces = 0;
+    while (line.charCodeAt(spaces) === space) spaces++;
+    if (spaces < shared && line.trim() !== "") shared = spaces;
+  }
   return lines
     .map((line) => line.slice(shared).trimEnd())
     .join("\n")

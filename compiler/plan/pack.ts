@@ -107,15 +107,20 @@ export class WeightStore {
   }
 
   private place(bytes: number): { buffer: number; offset: number } {
-    const last = this.buffers.length - 1;
-    const offset = last >= 0 ? align(this.buffers[last]!) : 0;
-    if (last >= 0 && offset + bytes <= this.bufferBytes) {
-      this.buffers[last] = offset + bytes;
-      return { buffer: last, offset };
-    }
-    this.buffers.push(bytes);
-    return { buffer: last + 1, offset: 0 };
+    return placeTensor(this.buffers, bytes, this.bufferBytes);
   }
+}
+
+/** Places a tensor of so many bytes behind those in the last buffer, or in a new one where that would be too large; grows `buffers`. */
+export function placeTensor(buffers: number[], bytes: number, most: number): { buffer: number; offset: number } {
+  const last = buffers.length - 1;
+  const offset = last >= 0 ? align(buffers[last]!) : 0;
+  if (last >= 0 && offset + bytes <= most) {
+    buffers[last] = offset + bytes;
+    return { buffer: last, offset };
+  }
+  buffers.push(bytes);
+  return { buffer: last + 1, offset: 0 };
 }
 
 /** Up to the next multiple of 256, the alignment of a storage binding. */

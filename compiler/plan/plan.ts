@@ -42,6 +42,8 @@ export interface PlanOptions {
   readonly tuned?: readonly Tuned[] | undefined;
   /** Bytes that one binding may have. Default: what every WebGPU device grants. */
   readonly bindingBytes?: number | undefined;
+  /** Leaves out what says nothing of how a plan runs: its fingerprint (then empty), the names of weight files, and the checks, which cost more than the plan. */
+  readonly bare?: boolean | undefined;
 }
 
 /**
@@ -84,6 +86,7 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
   };
   const recipe: WeightRecipe = { tensors: shared.weights.tensors };
   const kernels = [...shared.kernels.values()];
+  if (options.bare === true) return { plan: unfingerprinted, kernels, recipe, built, lowered, steps: compiled.map(({ steps }) => steps), events };
   const plan = { ...unfingerprinted, fingerprint: fingerprint(unfingerprinted, kernels, recipe) };
   verifyPlan(plan, recipe);
   for (const { profile, steps, outputs, storage } of compiled) verifyProfile(plan, profile, steps, outputs, storage);

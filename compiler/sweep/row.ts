@@ -65,8 +65,12 @@ export interface Row {
   readonly batch: number | null;
   /** Whether the driver checked every index. */
   readonly robust: boolean | null;
-  /** The plan's fingerprint. */
+  /** Hash of the spec with every default filled in, of its dtype and batch: what a sweep that goes on finds its rows by. */
+  readonly spec_hash: string | null;
+  /** The plan's fingerprint, once the variant was compiled whole. */
   readonly plan_hash: string | null;
+  /** ISO 8601. */
+  readonly measured_at: string | null;
   /** Of vitc. */
   readonly version: string;
   /** Why there are no numbers, in a sentence; null where nothing failed. */
@@ -132,7 +136,9 @@ export const columns: readonly Column[] = [
   column("key", "dtype", "dtype", "", undefined, undefined, "How matrices are stored."),
   column("key", "batch", "batch", "", 0, undefined, "Images of a run."),
   column("key", "robust", "robust", "", undefined, undefined, "Whether the driver checked every index."),
-  column("key", "plan_hash", "plan", "", undefined, undefined, "The plan's fingerprint: equal plans have equal ones."),
+  column("key", "spec_hash", "spec", "", undefined, undefined, "Hash of the spec with every default filled in."),
+  column("key", "plan_hash", "plan", "", undefined, undefined, "The plan's fingerprint: equal plans have equal ones. Known once it was compiled whole, to be measured."),
+  column("key", "measured_at", "measured", "", undefined, undefined, "When."),
   column("key", "version", "vitc", "", undefined, undefined, "The vitc that made the row."),
   column("failed", "failed", "failed", "", undefined, undefined, "Why there are no numbers."),
 ];
