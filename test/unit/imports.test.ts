@@ -55,7 +55,7 @@ const laws: Readonly<Record<string, Zone>> = {
 
   // What runs models.
   "compiler/measure": { imports: everything, ...node },
-  "compiler/sweep/page": { imports: ["compiler/sweep", "compiler/explain", "compiler/version.ts"], packages: ["node:*", "echarts", "sharp"], node: true },
+  "compiler/sweep/page": { imports: ["compiler/spec", "compiler/explain", "compiler/sweep", "compiler/version.ts"], packages: ["node:*", "echarts", "sharp"], node: true },
   "compiler/sweep": { imports: [...everything, "compiler/measure"], ...node },
   "compiler/cli": { imports: [...everything, "runtime/model.ts", "runtime/codegen.ts", "runtime/index.ts", "compiler/measure", "compiler/sweep", "compiler/sweep/page"], packages: ["node:*", "zod", "commander", "csv-parse/sync", "jiti", "sharp"], prints: true, node: true },
 };

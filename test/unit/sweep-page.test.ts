@@ -6,8 +6,9 @@ import { frameOf } from "../../compiler/sweep/page/choose.js";
 import { parseFilter } from "../../compiler/sweep/page/client/filter.js";
 import { cellText, scattered, unpackFrame, type Packed } from "../../compiler/sweep/page/client/frame.js";
 import { passing } from "../../compiler/sweep/page/client/parallel-chart.js";
-import { frontOf, pointsOf, readingOf, type Point, type Wanted } from "../../compiler/sweep/page/client/points.js";
+import { frontOf, frontsOf, pointsOf, readingOf, type Point, type Wanted } from "../../compiler/sweep/page/client/points.js";
 import { sortRows } from "../../compiler/sweep/page/client/table.js";
+import { SpecError } from "../../compiler/spec/errors.js";
 import { sweepPage, type SweepPageOptions } from "../../compiler/sweep/page/index.js";
 import { libraryText } from "../../compiler/sweep/page/library.js";
 import { knownColumns, packRows } from "../../compiler/sweep/page/pack.js";
@@ -42,7 +43,7 @@ const refused = async (action: () => unknown, sentence: RegExp): Promise<void> =
   try {
     await action();
   } catch (error) {
-    assert.instance(error, RangeError);
+    assert.instance(error, SpecError);
     assert.match((error as Error).message, sentence);
     return;
   }
@@ -104,7 +105,7 @@ test("lists what failed by reason, and says how many", async () => {
   const html = await page();
   const list = html.slice(html.indexOf('class="failures"'));
   assert.is(failed.length, 4);
-  assert.ok(html.includes("<h2 id=\"failed-title\">Failed</h2>") && html.includes("4 variants without numbers"));
+  assert.ok(html.includes("<h2 id=\"failed-title\">Failed</h2>") && html.includes("4 variants, by reason."));
   assert.is(list.split(failed[0]!.failed!).length - 1, 1, "one reason, once");
   for (const { name } of failed) assert.ok(list.includes(name));
   assert.not.ok(html.slice(0, html.indexOf('class="failures"')).includes(failed[0]!.name), "the others do not hold it");
@@ -179,6 +180,21 @@ test("finds the Pareto front of any two ends, with equal points and equal coordi
   assert.equal(frontOf([], "less", "less"), []);
 });
 
+test("has a front for each adapter, whose times are no rivals", () => {
+  const two = good.map((row, i): Row => (i % 2 === 0 ? { ...row, adapter: "slow", p50_ms: 100 + row.gmacs! } : { ...row, adapter: "fast", p50_ms: row.gmacs! }));
+  const both = frameOf(two, columns);
+  const [slow, fast] = frontsOf(both, pointsOf(both, all, "params_m", "p50_ms", false), "more", "less");
+  assert.ok(slow!.length > 1 && slow!.every(({ row }) => two[row]!.adapter === "slow"));
+  assert.ok(fast!.length > 1 && fast!.every(({ row }) => two[row]!.adapter === "fast"));
+});
+
+test("draws what was counted of a variant that failed, and lists it too", async () => {
+  const name = "counted-but-not-planned";
+  const html = await page([...rows, { ...good[0]!, name, failed: "image: one image of 640001 tokens needs 1.83 GiB" }]);
+  assert.ok(unpackFrame(dataOf(html)).cells.get("name")!.includes(name));
+  assert.ok(html.slice(html.indexOf('class="failures"')).includes(name) && html.includes("5 variants, by reason."));
+});
+
 test("takes a prediction with its band where nothing was measured, if it may", () => {
   const [measured, predicted] = [good.findIndex(({ p50_ms }) => p50_ms !== null), good.findIndex(({ p50_ms }) => p50_ms === null)];
   const own = good[measured]!.p50_ms!;
@@ -235,10 +251,10 @@ test("writes numbers as a person reads them", () => {
 });
 
 test("refuses columns that are not there, or have no numbers, with those that do", async () => {
-  await refused(() => page(rows, { x: "parms" }), /^x: no row has a value in a column parms; there is depth, .*params_m/);
+  await refused(() => page(rows, { x: "parms" }), /^x: no row has a value in a column parms; did you mean params\?$/);
   await refused(() => page(rows, { y: "bound_by" }), /^y: bound_by cannot be drawn there; there is /);
   await refused(() => page(rows, { color: "name" }), /^color: name cannot be drawn there/);
-  await refused(() => scatterSvg(rows, columns, { x: "metric", y: "p50_ms", pareto: false }), /^x: no row has a value in a column metric/);
+  await refused(() => scatterSvg(rows, columns, { x: "metric", y: "p50_ms", pareto: false }), /^x: no row has a value in a column metric; there is depth, .*params_m/);
   await refused(() => scatterSvg(rows, columns, { x: "gmacs", y: "p50_ms", pareto: false, width: 1e9 }), /^width: 1000000000 is not a whole number of pixels from 200 to 8000$/);
 });
 

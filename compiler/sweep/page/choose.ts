@@ -1,6 +1,7 @@
+import { nearest, SpecError } from "../../spec/errors.js";
 import type { Column, Row } from "../row.js";
 import { type Frame } from "./client/frame.js";
-import { frontOf, pointsOf, type Wanted } from "./client/points.js";
+import { frontsOf, pointsOf, type Wanted } from "./client/points.js";
 
 /** What the page shows at first, and what a reader may choose from. */
 export interface PageChoice {
@@ -19,6 +20,9 @@ export interface PageChoice {
   readonly parallel: readonly string[];
 }
 
+/** Whether there are numbers to draw: what could not be planned or measured may still have been counted. */
+export const isDrawn = ({ failed, gmacs }: Row): boolean => failed === null || gmacs !== null;
+
 /** Rows by columns, for charts. */
 export function frameOf(rows: readonly Row[], columns: readonly Column[]): Frame {
   return { columns, count: rows.length, cells: new Map(columns.map(({ name }) => [name, rows.map((row) => row[name] ?? null)])) };
@@ -27,7 +31,7 @@ export function frameOf(rows: readonly Row[], columns: readonly Column[]): Frame
 /**
  * What a page of these rows shows at first, as far as `asked` leaves it open.
  * @param columns those of which a row knows something
- * @throws RangeError when `asked` names a column that is none of these, or one without numbers for an axis
+ * @throws SpecError when `asked` names a column that is none of these, or one without numbers for an axis
  */
 export function chosen(rows: readonly Row[], columns: readonly Column[], asked: { readonly x?: string; readonly y?: string; readonly color?: string }): PageChoice {
   const values = new Map(columns.map(({ name }) => [name, new Set(rows.map((row) => row[name] ?? null).filter((cell) => cell !== null))]));
@@ -64,17 +68,21 @@ export function chosen(rows: readonly Row[], columns: readonly Column[], asked: 
   };
 }
 
-/** @throws RangeError that names the field, what it is, and what is there instead */
+/** @throws SpecError that names the field, what it is, and what is there instead */
 export function checked(field: string, name: string, allowed: readonly Column[], columns: readonly Column[]): string {
   if (allowed.some((column) => column.name === name)) return name;
   const known = columns.some((column) => column.name === name);
-  throw new RangeError(`${field}: ${known ? `${name} cannot be drawn there` : `no row has a value in a column ${name}`}; there is ${allowed.map((column) => column.name).join(", ") || "no column that can"}`);
+  const names = allowed.map((column) => column.name);
+  const near = nearest(name, names);
+  const others = near !== undefined && !known ? `did you mean ${near}?` : names.length > 0 ? `there is ${names.join(", ")}` : "there is no column that can";
+  throw new SpecError([{ field, message: `${known ? `${name} cannot be drawn there` : `no row has a value in a column ${name}`}; ${others}` }]);
 }
 
 /** The end of a column that is wanted: the lower one where it has none. */
 export const better = (columns: readonly Column[], name: string): Wanted => columns.find((column) => column.name === name)?.better ?? "less";
 
 /** Indices of the rows on the Pareto front of the plot as it opens. */
-export function frontRows(rows: readonly Row[], { x, y, want, numeric }: PageChoice): readonly number[] {
-  return frontOf(pointsOf(frameOf(rows, numeric), rows.map((_, i) => i), x, y, true), want.x, want.y).map(({ row }) => row);
+export function frontRows(rows: readonly Row[], columns: readonly Column[], { x, y, want }: PageChoice): readonly number[] {
+  const frame = frameOf(rows, columns);
+  return frontsOf(frame, pointsOf(frame, rows.map((_, i) => i), x, y, true), want.x, want.y).flat().map(({ row }) => row);
 }

@@ -2,10 +2,11 @@ import { createHash } from "node:crypto";
 import { count, plural } from "../../explain/format.js";
 import { markup, Markup, type Piece } from "../../explain/page/markup.js";
 import { style } from "../../explain/page/style.js";
+import { SpecError } from "../../spec/errors.js";
 import { version } from "../../version.js";
 import type { Column, Row } from "../row.js";
 import { cellText, scattered, titleOf } from "./client/frame.js";
-import { chosen, frontRows, type PageChoice } from "./choose.js";
+import { chosen, frontRows, isDrawn, type PageChoice } from "./choose.js";
 import { libraryText } from "./library.js";
 import { deflatedJson, knownColumns, packRows, scriptJson } from "./pack.js";
 import { script } from "./script.js";
@@ -31,10 +32,10 @@ export interface SweepPageOptions {
  *
  * If not all rows fit, those on the front stay, then measured ones, then a sample of the rest.
  * @param columns of `rows`, as `columnsOf` gives them for the sweep's axes
- * @throws RangeError when `x`, `y` or `color` is no column that a row knows, or `mostBytes` is less than the page without rows takes
+ * @throws SpecError when `x`, `y` or `color` is no column that a row knows, or `mostBytes` is less than a page of one row takes
  */
 export async function sweepPage(rows: readonly Row[], columns: readonly Column[], options: SweepPageOptions): Promise<string> {
-  const good = rows.filter(({ failed }) => failed === null);
+  const good = rows.filter(isDrawn);
   const known = knownColumns(good, columns);
   const choice = chosen(good, known, options);
   const most = options.mostBytes ?? 2_000_000;
@@ -46,8 +47,8 @@ export async function sweepPage(rows: readonly Row[], columns: readonly Column[]
   if (size(smaller) <= most) return smaller;
 
   const bare = size(write(good.slice(0, 1), true));
-  if (bare > most) throw new RangeError(`mostBytes: ${count(most)} bytes have no room for rows; a page of one takes ${count(bare)}`);
-  const ranked = ranking(good, choice);
+  if (bare > most) throw new SpecError([{ field: "mostBytes", message: `${count(most)} bytes have no room for rows; a page of one takes ${count(bare)}` }]);
+  const ranked = ranking(good, known, choice);
   // What a row takes is known when it is packed with the others: the number is guessed from all of them, and lowered until it fits.
   for (let kept = Math.floor((good.length * (most - bare)) / (size(smaller) - bare)); kept > 1; kept = Math.floor(kept * 0.96)) {
     const page = write(ranked.slice(0, kept).toSorted((a, b) => a - b).map((index) => good[index]!), true);
@@ -59,8 +60,8 @@ export async function sweepPage(rows: readonly Row[], columns: readonly Column[]
 const size = (page: string): number => Buffer.byteLength(page);
 
 /** Rows by how much they are missed: the front, what was measured, and a fair sample of the rest. */
-function ranking(rows: readonly Row[], choice: PageChoice): readonly number[] {
-  const front = new Set(frontRows(rows, choice));
+function ranking(rows: readonly Row[], columns: readonly Column[], choice: PageChoice): readonly number[] {
+  const front = new Set(frontRows(rows, columns, choice));
   const indices = rows.map((_, i) => i);
   const measured = indices.filter((i) => !front.has(i) && rows[i]!.p50_ms !== null);
   const rest = indices.filter((i) => !front.has(i) && rows[i]!.p50_ms === null);
@@ -86,7 +87,7 @@ interface Section {
 }
 
 function pageOf(parts: PageParts): string {
-  const { options, kept, known, choice, good } = parts;
+  const { options, kept, known, good } = parts;
   const sections = sectionsOf(parts);
   const scripts = kept.length > 0 ? [libraryText(), script()] : [];
   // Scripts are allowed by their hashes: nothing else can run, whatever a name holds. Styles are set by ECharts on its own elements.
@@ -153,7 +154,7 @@ function numbers({ all, good, failed, choice, known }: PageParts): Markup {
   const facts = [
     ["Variants", count(all.length), failed.length > 0 ? `${count(failed.length)} failed` : "none failed"],
     ["Measured", count(measured.length), measured.length < good.length ? "the others are predicted or counted" : "all of them"],
-    ["On the front", count(frontRows(good, choice).length), "of the plot below, at first"],
+    ["On the front", count(frontRows(good, known, choice).length), "of the plot below, at first"],
     ["Parameters", range("params_m"), "millions"],
     ["GMACs", range("gmacs"), "1e9 multiply-adds an image"],
     [time === "p50_ms" ? "p50" : "Predicted", range(time), "milliseconds a run"],
@@ -173,7 +174,7 @@ function sectionsOf({ kept, failed, known, choice }: PageParts): readonly Sectio
   const select = (id: string, label: string, columns: readonly Column[], selected: string, first?: string): Markup => markup`<label>${label} <select id="${id}">${first !== undefined && markup`<option value="">${first}</option>`}${columns.map((column) => option(column, selected))}</select></label>`;
   const want = (id: string, of: string, wanted: string): Markup => markup`<select id="${id}" aria-label="Wanted of ${of}">${["less", "more"].map((end) => markup`<option value="${end}"${end === wanted && markup` selected`}>${end} is better</option>`)}</select>`;
   const { numeric, colors, costs } = choice;
-  const failures: Section = { id: "failed", title: "Failed", lead: `${plural(failed.length, "variant")} without numbers, by reason.`, body: failureList(failed) };
+  const failures: Section = { id: "failed", title: "Failed", lead: `${plural(failed.length, "variant")}, by reason. What could be counted of them is in the plots and the table.`, body: failureList(failed) };
   if (kept.length === 0) return [{ id: "table", title: "Variants", lead: failed.length > 0 ? "No variant has numbers." : "The sweep has no rows yet.", body: false }, ...(failed.length > 0 ? [failures] : [])];
   return [
     {

@@ -2,8 +2,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { SpecError } from "../../spec/errors.js";
 import type { Column, Row } from "../row.js";
-import { better, checked, frameOf } from "./choose.js";
+import { better, checked, frameOf, isDrawn } from "./choose.js";
 import { scatterChart } from "./client/scatter-chart.js";
 import { themeOf } from "./client/theme.js";
 import { tokensChart } from "./client/tokens-chart.js";
@@ -24,9 +25,9 @@ export interface ScatterOptions {
 }
 
 /**
- * The scatter plot of the page as an SVG file on white ground. Rows that failed, or lack one of the numbers, are left out. The same rows give
+ * The scatter plot of the page as an SVG file on white ground. Rows that lack one of the numbers are left out. The same rows give
  * the same text.
- * @throws RangeError when a column is not there or has no numbers, or a size is out of range
+ * @throws SpecError when a column is not there or has no numbers, or a size is out of range
  */
 export function scatterSvg(rows: readonly Row[], columns: readonly Column[], { x, y, color, pareto, ...size }: ScatterOptions): string {
   const { good, known, numeric } = drawable(rows, columns);
@@ -39,7 +40,7 @@ export function scatterSvg(rows: readonly Row[], columns: readonly Column[], { x
 
 /**
  * A cost by tokens over attention's share by tokens, as an SVG file: what a higher resolution or a smaller patch costs, and why.
- * @throws RangeError when a column is not there or has no numbers, or a size is out of range
+ * @throws SpecError when a column is not there or has no numbers, or a size is out of range
  */
 export function tokensSvg(rows: readonly Row[], columns: readonly Column[], { y, color, ...size }: Pick<ScatterOptions, "y" | "color" | "width" | "height">): string {
   const { good, known, numeric } = drawable(rows, columns);
@@ -50,7 +51,7 @@ export function tokensSvg(rows: readonly Row[], columns: readonly Column[], { y,
 }
 
 function drawable(rows: readonly Row[], columns: readonly Column[]): { readonly good: readonly Row[]; readonly known: readonly Column[]; readonly numeric: readonly Column[] } {
-  const good = rows.filter(({ failed }) => failed === null);
+  const good = rows.filter(isDrawn);
   const known = knownColumns(good, columns);
   const predicted = known.some(({ name }) => name === "predicted_ms");
   const p50 = columns.filter(({ name }) => name === "p50_ms" && predicted && !known.some((column) => column.name === name));
@@ -60,7 +61,7 @@ function drawable(rows: readonly Row[], columns: readonly Column[]): { readonly 
 
 function drawn(option: object, { width = 900, height = 560 }: { readonly width?: number; readonly height?: number }): string {
   for (const [field, value] of [["width", width], ["height", height]] as const) {
-    if (!Number.isInteger(value) || value < 200 || value > 8000) throw new RangeError(`${field}: ${value} is not a whole number of pixels from 200 to 8000`);
+    if (!Number.isInteger(value) || value < 200 || value > 8000) throw new SpecError([{ field, message: `${value} is not a whole number of pixels from 200 to 8000` }]);
   }
   return drawSvg({ ...option, backgroundColor: "#ffffff" }, width, height);
 }

@@ -3,7 +3,7 @@ import { comparisonOf, parseFilter } from "./client/filter.js";
 import { cellOf, cellText, codeLetters, compareCells, scattered, titleOf, unpackFrame, valuesOf } from "./client/frame.js";
 import { readData, startPage } from "./client/page.js";
 import { mostLines, parallelChart, passing, ticksOf } from "./client/parallel-chart.js";
-import { frontOf, pointsOf, readingOf } from "./client/points.js";
+import { frontOf, frontsOf, pointsOf, readingOf } from "./client/points.js";
 import { bandSeries, colored, groupsOf, readingTitle, rowOf, scatterChart } from "./client/scatter-chart.js";
 import { drawTable, element, sortRows } from "./client/table.js";
 import { colorAt, coloringOf, shadesOf, themeOf } from "./client/theme.js";
@@ -14,7 +14,7 @@ const functions = [
   [axisOf, columnOf, extentOf, groupName, isWide, legendOf, tickText],
   [comparisonOf, parseFilter],
   [cellOf, cellText, codeLetters, compareCells, scattered, titleOf, unpackFrame, valuesOf],
-  [frontOf, pointsOf, readingOf],
+  [frontOf, frontsOf, pointsOf, readingOf],
   [colorAt, coloringOf, shadesOf, themeOf],
   [bandSeries, colored, groupsOf, readingTitle, rowOf, scatterChart],
   [leastByX, tokensChart],

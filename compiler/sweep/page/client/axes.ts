@@ -1,6 +1,6 @@
 import type { Column } from "../../row.js";
 import type { Frame } from "./frame.js";
-import { cellText, titleOf } from "./frame.js";
+import { cellText } from "./frame.js";
 import type { Coloring, Theme } from "./theme.js";
 
 export function columnOf(frame: Frame, name: string): Column {

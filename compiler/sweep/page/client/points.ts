@@ -1,3 +1,4 @@
+import type { Cell } from "../../row.js";
 import type { Frame } from "./frame.js";
 import { cellOf } from "./frame.js";
 
@@ -38,6 +39,19 @@ export function pointsOf(frame: Frame, rows: readonly number[], x: string, y: st
     const [across, up] = [readingOf(frame, x, row, predictions), readingOf(frame, y, row, predictions)];
     return across === null || up === null ? [] : [{ row, x: across, y: up }];
   });
+}
+
+/** A front for each adapter, as times on different ones are no rivals; rows without one are then by themselves. */
+export function frontsOf(frame: Frame, points: readonly Point[], x: Wanted, y: Wanted): readonly (readonly Point[])[] {
+  const adapters = new Map<Cell, Point[]>();
+  for (const point of points) {
+    const adapter = cellOf(frame, "adapter", point.row);
+    const known = adapters.get(adapter);
+    if (known === undefined) adapters.set(adapter, [point]);
+    else known.push(point);
+  }
+  const several = [...adapters.keys()].filter((adapter) => adapter !== null).length > 1;
+  return (several ? [...adapters.values()] : [points]).map((own) => frontOf(own, x, y));
 }
 
 /**

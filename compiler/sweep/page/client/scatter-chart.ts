@@ -1,7 +1,7 @@
 import type { EChartsOption } from "echarts";
 import { axisOf, columnOf, groupName, isWide, legendOf } from "./axes.js";
 import { cellOf, titleOf, type Frame } from "./frame.js";
-import { frontOf, pointsOf, type Point, type Reading, type Wanted } from "./points.js";
+import { frontsOf, pointsOf, type Point, type Reading, type Wanted } from "./points.js";
 import { coloringOf, type Coloring, type Theme } from "./theme.js";
 
 /** What a scatter plot shows. */
@@ -28,7 +28,8 @@ export interface Chart {
 /** A scatter plot with its Pareto front: circles for what was measured or counted, diamonds with bars for predictions and their bands. */
 export function scatterChart(frame: Frame, rows: readonly number[], choice: Choice, theme: Theme, picked: number | null): Chart {
   const points = pointsOf(frame, rows, choice.x, choice.y, choice.predictions);
-  const front = choice.front === null ? [] : frontOf(points, choice.front.x, choice.front.y);
+  const fronts = choice.front === null ? [] : frontsOf(frame, points, choice.front.x, choice.front.y);
+  const front = fronts.flat();
   const onFront = new Set(front.map(({ row }) => row));
   const coloring = coloringOf(frame, choice.color, points.map(({ row }) => row), theme);
   const ends = (side: "x" | "y"): number[] => points.flatMap((point) => [point[side].low, point[side].high]);
@@ -62,7 +63,7 @@ export function scatterChart(frame: Frame, rows: readonly number[], choice: Choi
       ...series,
       // Hundreds of bars hide the points, and hovering says the same.
       ...(banded.length > 0 && banded.length <= 300 ? [bandSeries(banded, theme)] : []),
-      ...(front.length > 1 ? [{ type: "line" as const, name: "Pareto front", silent: true, z: 2, symbol: "none", lineStyle: { color: theme.soft, width: 1.5, type: "dashed" as const }, tooltip: { show: false }, data: front.map(({ x, y }) => [x.value, y.value]) }] : []),
+      ...fronts.filter(({ length }) => length > 1).map((front) => ({ type: "line" as const, name: "Pareto front", silent: true, z: 2, symbol: "none", lineStyle: { color: theme.soft, width: 1.5, type: "dashed" as const }, tooltip: { show: false }, data: front.map(({ x, y }) => [x.value, y.value]) })),
     ],
   };
   return { option: option as EChartsOption, points, front };
