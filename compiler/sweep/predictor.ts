@@ -1,7 +1,7 @@
 /** What a variant is expected to take before it is run, and how a better guess plugs in. */
-import { targetOf } from "../../runtime/choose.js";
 import type { AdapterInfo } from "../../runtime/device.js";
 import type { Plan } from "../../runtime/plan.js";
+import type { Peaks } from "../measure/peaks.js";
 import type { Row } from "./row.js";
 
 /** Milliseconds of a run of the plan's smallest batch, and the band in which they are expected to lie. */
@@ -18,6 +18,14 @@ export interface Predictor {
   fit?(measured: readonly MeasuredPlan[]): void;
 }
 
+/** What a predictor can be made for: a device, which is idle meanwhile, and the peaks that were measured on it. */
+export interface PredictorContext {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterInfo;
+  readonly peaks: Peaks;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** A plan that was run. `row.p50_ms` is a number. */
 export interface MeasuredPlan {
   readonly plan: Plan;
@@ -27,16 +35,12 @@ export interface MeasuredPlan {
 /** How far the cost model may be off by itself, either way. */
 const untunedBand = 3;
 
-/**
- * The costs that the plan carries for the adapter's kind, each routine done in its cheapest way, and all dispatches after each other.
- * Without an adapter it is the plan's `gpu`.
- */
-export function costPredictor(adapter?: AdapterInfo): Predictor {
-  const name = adapter === undefined ? "gpu" : targetOf(adapter);
+/** The costs that the plan carries for a kind of adapter, each routine done in its cheapest way, and all dispatches after each other. */
+export function costPredictor(target: string): Predictor {
   return {
     predict({ targets, routines, programs }) {
-      const target = targets.indexOf(name);
-      const costs = new Map(routines.map(({ id, choices }) => [id, Math.min(...choices.map(({ costs: own }) => own[target] ?? 0))]));
+      const at = targets.indexOf(target);
+      const costs = new Map(routines.map(({ id, choices }) => [id, Math.min(...choices.map(({ costs: own }) => own[at] ?? 0))]));
       const ms = programs.infer[0]!.dispatches.reduce((sum, { routine }) => sum + costs.get(routine)!, 0) / 1000;
       return { ms, low: ms / untunedBand, high: ms * untunedBand };
     },

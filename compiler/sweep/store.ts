@@ -62,7 +62,6 @@ export function latestRows(rows: readonly Row[]): readonly Row[] {
 /** A file of rows, open for reading what others append and for appending. */
 export class Store {
   private read = 0;
-  private ended = true;
   private line = 0;
 
   private constructor(
@@ -98,7 +97,6 @@ export class Store {
     }
     // A line that another process has not finished is read the next time; at the first reading it may be one that nobody will finish.
     const end = this.read === 0 ? bytes.length : bytes.lastIndexOf(newline) + 1;
-    this.ended = end === 0 || bytes[end - 1] === newline || bytes.length === 0;
     this.read += end;
     const { rows, torn } = parseRows(bytes.toString("utf8", 0, end));
     const before = this.line;
@@ -114,14 +112,14 @@ export class Store {
     const { pareto: _shown, ...kept } = row;
     // A line that was torn is ended first; an empty line costs nothing where it was not.
     const bytes = Buffer.from(`${this.endsTorn() ? "\n" : ""}${JSON.stringify(kept)}\n`);
-    let written = 0;
+    const failure = (reason: string, cause?: unknown): StoreError => new StoreError(`the row of ${row.name} could not be written to ${this.path}: ${reason}; rows before it are safe: make room, and run the same command again to go on`, { cause });
     try {
-      written = writeSync(this.file, bytes);
+      const written = writeSync(this.file, bytes);
       fsyncSync(this.file);
+      if (written < bytes.length) throw failure(`the disk took ${written} of ${bytes.length} bytes`);
     } catch (cause) {
-      throw new StoreError(`the row of ${row.name} could not be written to ${this.path}: ${reasonOf(cause)}; rows before it are safe: make room, and run the same command again to go on`, { cause });
+      throw cause instanceof StoreError ? cause : failure(reasonOf(cause), cause);
     }
-    if (written < bytes.length) throw new StoreError(`the row of ${row.name} could not be written to ${this.path}: the disk took ${written} of ${bytes.length} bytes; rows before it are safe: make room, and run the same command again to go on`);
   }
 
   private endsTorn(): boolean {

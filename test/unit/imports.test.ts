@@ -51,12 +51,12 @@ const laws: Readonly<Record<string, Zone>> = {
   "compiler/explain": { imports: [...stages, "compiler/version.ts"], types: [plan], ...node },
   "compiler/export": { imports: [...stages, "compiler/version.ts"], ...node },
   "compiler/compile.ts": { imports: [...stages, "compiler/emit"], types: [plan] },
-  "compiler/index.ts": { imports: [...stages, "compiler/emit", "compiler/explain", "compiler/compile.ts", "compiler/version.ts"] },
+  "compiler/index.ts": { imports: [...stages, "compiler/emit", "compiler/explain", "compiler/compile.ts", "compiler/version.ts", "compiler/sweep"] },
 
   // What runs models.
   "compiler/measure": { imports: everything, ...node },
   "compiler/sweep/page": { imports: ["compiler/spec", "compiler/explain", "compiler/sweep", "compiler/version.ts"], packages: ["node:*", "echarts", "sharp"], node: true },
-  "compiler/sweep": { imports: [...everything, "compiler/measure"], ...node },
+  "compiler/sweep": { imports: [...everything, "runtime/model.ts", "compiler/measure"], ...node },
   "compiler/cli": { imports: [...everything, "runtime/model.ts", "runtime/codegen.ts", "runtime/index.ts", "compiler/measure", "compiler/sweep", "compiler/sweep/page"], packages: ["node:*", "zod", "commander", "csv-parse/sync", "jiti", "sharp"], prints: true, node: true },
 };
 

@@ -8,7 +8,7 @@ import type { Column, Row } from "../row.js";
 import { cellText, scattered, titleOf } from "./client/frame.js";
 import { chosen, frontRows, isDrawn, type PageChoice } from "./choose.js";
 import { libraryText } from "./library.js";
-import { deflatedJson, knownColumns, packRows, scriptJson } from "./pack.js";
+import { deflated, knownColumns, packRows, scriptJson } from "./pack.js";
 import { script } from "./script.js";
 import { ownStyle } from "./style.js";
 
@@ -40,22 +40,29 @@ export async function sweepPage(rows: readonly Row[], columns: readonly Column[]
   const choice = chosen(good, known, options);
   const most = options.mostBytes ?? 2_000_000;
   const failed = rows.filter(({ failed }) => failed !== null);
-  const write = (kept: readonly Row[], deflated: boolean): string => pageOf({ all: rows, good, kept, failed, known, choice, options, deflated });
-  const whole = write(good, false);
+  const packed = (kept: readonly Row[]): string => JSON.stringify({ ...packRows(kept, known), table: choice.table, parallel: choice.parallel });
+  const write = (kept: readonly Row[], data: Markup): string => pageOf({ all: rows, good, kept, failed, known, choice, options, data });
+  const all = packed(good);
+  const whole = write(good, plainData(all));
   if (size(whole) <= most) return whole;
-  const smaller = write(good, true);
+  const smaller = write(good, deflatedData(all));
   if (size(smaller) <= most) return smaller;
 
-  const bare = size(write(good.slice(0, 1), true));
+  const first = write(good.slice(0, 1), deflatedData(packed(good.slice(0, 1))));
+  const bare = size(first);
   if (bare > most) throw new SpecError([{ field: "mostBytes", message: `${count(most)} bytes have no room for rows; a page of one takes ${count(bare)}` }]);
   const ranked = ranking(good, known, choice);
   // What a row takes is known when it is packed with the others: the number is guessed from all of them, and lowered until it fits.
   for (let kept = Math.floor((good.length * (most - bare)) / (size(smaller) - bare)); kept > 1; kept = Math.floor(kept * 0.96)) {
-    const page = write(ranked.slice(0, kept).toSorted((a, b) => a - b).map((index) => good[index]!), true);
+    const sample = ranked.slice(0, kept).toSorted((a, b) => a - b).map((index) => good[index]!);
+    const page = write(sample, deflatedData(packed(sample)));
     if (size(page) <= most) return page;
   }
-  return write(good.slice(0, 1), true);
+  return first;
 }
+
+const plainData = (json: string): Markup => markup`<script type="application/json" id="data">${new Markup(scriptJson(json))}</script>`;
+const deflatedData = (json: string): Markup => markup`<script type="text/plain" id="data" data-deflated>${deflated(json)}</script>`;
 
 const size = (page: string): number => Buffer.byteLength(page);
 
@@ -76,7 +83,7 @@ interface PageParts {
   readonly known: readonly Column[];
   readonly choice: PageChoice;
   readonly options: SweepPageOptions;
-  readonly deflated: boolean;
+  readonly data: Markup;
 }
 
 interface Section {
@@ -121,16 +128,11 @@ ${same(kept, known)}
 ${sections.map(({ id, title, lead, body }) => markup`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${title}</h2><p>${lead}</p>${body}</section>
 `)}</main>
 <footer>vitc ${version}${kept.length > 0 && ". Plots by Apache ECharts, Apache License 2.0."}</footer>
-${dataScript(parts)}
+${parts.data}
 ${scripts.map((text) => markup`<script>${new Markup(text)}</script>
 `)}</body>
 </html>
 `.text;
-}
-
-function dataScript({ kept, known, choice: { table, parallel }, deflated }: PageParts): Markup {
-  const data = { ...packRows(kept, known), table, parallel };
-  return deflated ? markup`<script type="text/plain" id="data" data-deflated>${deflatedJson(data)}</script>` : markup`<script type="application/json" id="data">${new Markup(scriptJson(data))}</script>`;
 }
 
 function lead({ all, good, failed }: PageParts): string {

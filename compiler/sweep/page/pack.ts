@@ -33,12 +33,12 @@ function short(cell: Cell): Cell {
   return Number.isInteger(cell) ? cell : Number(cell.toPrecision(6));
 }
 
-/** JSON in a `<script>`, deflated, for rows of which there are very many. A browser inflates it by itself. */
-export function deflatedJson(value: unknown): string {
-  return deflateRawSync(JSON.stringify(value), { level: 9 }).toString("base64");
+/** JSON for a `<script>`, of rows of which there are very many. A browser inflates it by itself. */
+export function deflated(json: string): string {
+  return deflateRawSync(json, { level: 9 }).toString("base64");
 }
 
 /** JSON that can stand in a `<script>`: nothing in it ends the element or opens a comment. */
-export function scriptJson(value: unknown): string {
-  return JSON.stringify(value).replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
+export function scriptJson(json: string): string {
+  return json.replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
 }
