@@ -51,7 +51,7 @@ const laws: Readonly<Record<string, Zone>> = {
   "compiler/explain": { imports: [...stages, "compiler/version.ts"], types: [plan], ...node },
   "compiler/export": { imports: [...stages, "compiler/version.ts"], ...node },
   "compiler/compile.ts": { imports: [...stages, "compiler/emit"], types: [plan] },
-  "compiler/index.ts": { imports: [...stages, "compiler/emit", "compiler/explain", "compiler/compile.ts", "compiler/version.ts", "compiler/sweep"] },
+  "compiler/index.ts": { imports: [...stages, "compiler/emit", "compiler/explain", "compiler/compile.ts", "compiler/version.ts", "compiler/sweep", "compiler/sweep/page"] },
 
   // What runs models.
   "compiler/measure": { imports: everything, ...node },

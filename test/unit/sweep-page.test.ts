@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import sharp from "sharp";
 import ts from "typescript";
 import * as assert from "uvu/assert";
@@ -14,7 +15,10 @@ import { libraryText } from "../../compiler/sweep/page/library.js";
 import { knownColumns, packRows } from "../../compiler/sweep/page/pack.js";
 import { scatterSvg, svgToPng, tokensSvg } from "../../compiler/sweep/page/scatter.js";
 import { script } from "../../compiler/sweep/page/script.js";
-import type { Row } from "../../compiler/sweep/row.js";
+import type { AxesSweep } from "../../compiler/sweep/define.js";
+import { columnsOf, type Row } from "../../compiler/sweep/row.js";
+import { sweep } from "../../compiler/sweep/sweep.js";
+import resolution from "../../specs/sweeps/resolution.js";
 import { suite } from "../tools/suite.js";
 import { madeRows } from "../tools/sweep-rows.js";
 
@@ -278,6 +282,14 @@ test("a scatter plot is SVG with a mark a row, the same each time", () => {
   assert.not.match(svg, /<script|href=/);
   assert.is(svg.split("stroke-dasharray").length - draw(false).split("stroke-dasharray").length, 1, "the front");
   assert.is(svg.match(/<path d="M1 0A1 1 /g)?.length, good.length);
+});
+
+test("the example's picture is what the example's sweep gives", async () => {
+  const swept: Row[] = [];
+  for await (const row of sweep(resolution)) swept.push(row);
+  const inOrder = swept.toSorted((a, b) => a.tokens! - b.tokens!);
+  const committed = readFileSync(new URL("../../examples/resolution.svg", import.meta.url), "utf8");
+  assert.is(tokensSvg(inOrder, columnsOf(Object.keys((resolution as AxesSweep).axes)), { y: "gmacs", color: "image" }), committed, "npx tsx examples/resolution.ts writes it anew");
 });
 
 test("a plot of predictions alone says so, and has their bands", () => {

@@ -55,7 +55,7 @@ export function scatterChart(frame: Frame, rows: readonly number[], choice: Choi
     animation: false,
     backgroundColor: "transparent",
     textStyle: { fontFamily: theme.font },
-    grid: { left: 64, right: 20, top: 40, bottom: 46, outerBoundsMode: "none" },
+    grid: { left: 70, right: 20, top: 40, bottom: 46, outerBoundsMode: "none" },
     xAxis: axisOf(readingTitle(frame, choice.x, points.map(({ x }) => x)), ends("x"), log("x", choice.logX), theme, "x"),
     yAxis: axisOf(readingTitle(frame, choice.y, points.map(({ y }) => y)), ends("y"), log("y", choice.logY), theme, "y"),
     ...legendOf(frame, choice.color, coloring, theme, series.map((_, i) => i), 6),

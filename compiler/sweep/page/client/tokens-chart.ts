@@ -22,6 +22,8 @@ export function tokensChart(frame: Frame, rows: readonly number[], choice: { rea
       return [...dots, { ...shared, type: "line", z: 2, silent: true, symbol: "none", lineStyle: { color: coloring.kind === "range" ? theme.soft : color, width: 1.5, opacity: 0.7 }, tooltip: { show: false }, data: leastByX(own) }];
     });
   const tokens = [...above, ...below].map(({ x }) => x.value);
+  // The share's axis ends where its values do, and at 100 % once they are beyond half of it.
+  const end = [0.1, 0.25, 0.5].find((most) => below.every(({ y }) => y.value <= most)) ?? 1;
   const [costs, shares] = [above.map(({ y }) => y.value), below.map(({ y }) => y.value)];
   const across = (title: string, gridIndex: number): object => ({ ...axisOf(title, tokens, isWide(tokens), theme, "x"), gridIndex });
   const series = [...panel(above, 0), ...panel(below, 1)];
@@ -29,11 +31,11 @@ export function tokensChart(frame: Frame, rows: readonly number[], choice: { rea
     animation: false,
     backgroundColor: "transparent",
     textStyle: { fontFamily: theme.font },
-    grid: [{ left: 64, right: 20, top: 40, height: "40%", outerBoundsMode: "none" }, { left: 64, right: 20, bottom: 46, height: "29%", outerBoundsMode: "none" }],
+    grid: [{ left: 70, right: 20, top: 40, height: "42%", outerBoundsMode: "none" }, { left: 70, right: 20, bottom: 46, height: "31%", outerBoundsMode: "none" }],
     xAxis: [across("", 0), across(titleOf(columnOf(frame, "tokens")), 1)],
     yAxis: [
       { ...axisOf(readingTitle(frame, choice.y, above.map(({ y }) => y)), costs, isWide(costs), theme, "y"), gridIndex: 0 },
-      { ...axisOf("attention's share", shares, false, theme, "y"), gridIndex: 1, min: 0, max: [0.1, 0.25, 0.5].find((end) => shares.every((share) => share <= end)) ?? 1, scale: false, splitNumber: 4, axisLabel: { color: theme.soft, fontFamily: theme.font, formatter: (share: number): string => `${Number((share * 100).toFixed(1))} %` } },
+      { ...axisOf("attention's share", shares, false, theme, "y"), gridIndex: 1, min: 0, max: end, interval: end / (end === 1 ? 4 : 5), scale: false, axisLabel: { color: theme.soft, fontFamily: theme.font, formatter: (share: number): string => `${Number((share * 100).toFixed(1))} %` } },
     ],
     ...legendOf(frame, choice.color, coloring, theme, series.flatMap((one, i) => ("type" in one && one.type === "scatter" ? [i] : [])), 6),
     series,
