@@ -4,7 +4,7 @@ import { markup, Markup, type Piece } from "../../explain/page/markup.js";
 import { style } from "../../explain/page/style.js";
 import { SpecError } from "../../spec/errors.js";
 import { version } from "../../version.js";
-import type { Column, Row } from "../row.js";
+import type { Cell, Column, Row } from "../row.js";
 import { cellText, scattered, titleOf } from "./client/frame.js";
 import { chosen, frontRows, isDrawn, type PageChoice } from "./choose.js";
 import { libraryText } from "./library.js";
@@ -136,11 +136,11 @@ ${scripts.map((text) => markup`<script>${new Markup(text)}</script>
 }
 
 function lead({ all, good, failed }: PageParts): string {
-  const adapters = [...new Set(good.flatMap(({ adapter, p50_ms }) => (adapter === null || p50_ms === null ? [] : [adapter])))];
-  const measured = good.filter(({ p50_ms }) => p50_ms !== null).length;
+  const measured = good.filter(({ p50_ms }) => p50_ms !== null);
+  const adapters = [...new Set(measured.flatMap(({ adapter }) => adapter ?? []))];
   const where = adapters.length === 0 ? "" : ` on ${adapters.slice(0, 3).join(", ")}${adapters.length > 3 ? ` and ${adapters.length - 3} more` : ""}`;
-  const times = measured > 0 ? `${count(measured)} of them measured${where}` : good.some(({ predicted_ms }) => predicted_ms !== null) ? "none of them measured: times are predicted" : "what follows from their specs alone";
-  return `${plural(all.length, "Vision Transformer")}, ${times}${failed.length > 0 ? `, and ${count(failed.length)} that failed` : ""}.`;
+  const times = measured.length > 0 ? `${count(measured.length)} measured${where}` : good.some(({ predicted_ms }) => predicted_ms !== null) ? "none measured: times are predicted" : "none run: these numbers follow from their specs";
+  return `${plural(all.length, "Vision Transformer")}, ${times}.${failed.length > 0 ? ` ${count(failed.length)} failed.` : ""}`;
 }
 
 function numbers({ all, good, failed, choice, known }: PageParts): Markup {
@@ -155,7 +155,7 @@ function numbers({ all, good, failed, choice, known }: PageParts): Markup {
   const time = measured.length > 0 ? "p50_ms" : "predicted_ms";
   const facts = [
     ["Variants", count(all.length), failed.length > 0 ? `${count(failed.length)} failed` : "none failed"],
-    ["Measured", count(measured.length), measured.length < good.length ? "the others are predicted or counted" : "all of them"],
+    ["Measured", measured.length > 0 ? count(measured.length) : "", measured.length < good.length ? "the others are predicted or counted" : "all of them"],
     ["On the front", count(frontRows(good, known, choice).length), "of the plot below, at first"],
     ["Parameters", range("params_m"), "millions"],
     ["GMACs", range("gmacs"), "1e9 multiply-adds an image"],
@@ -164,11 +164,12 @@ function numbers({ all, good, failed, choice, known }: PageParts): Markup {
   return markup`<dl class="numbers">${facts.filter(([, value]) => value !== "").map(([name, value, note]) => markup`<div><dt>${name}</dt><dd>${value} <small>${note}</small></dd></div>`)}</dl>`;
 }
 
-/** Columns in which all rows agree, said once. */
+/** Columns in which all rows that know a value agree, said once. */
 function same(rows: readonly Row[], known: readonly Column[]): Piece {
   if (rows.length < 2) return false;
-  const agreed = known.filter(({ name, kind }) => (kind === "key" || kind === "axis") && rows.every((row) => row[name] === rows[0]![name]));
-  return agreed.length > 0 && markup`<dl class="same" aria-label="The same for all variants">${agreed.map((column) => markup`<div><dt title="${column.about}">${titleOf(column)}</dt><dd>${cellText(column, rows[0]![column.name] ?? null)}</dd></div>`)}</dl>`;
+  const valueOf = ({ name }: Column): Cell => rows.find((row) => (row[name] ?? null) !== null)?.[name] ?? null;
+  const agreed = known.filter((column) => (column.kind === "key" || column.kind === "axis") && rows.every((row) => [null, valueOf(column)].includes(row[column.name] ?? null)));
+  return agreed.length > 0 && markup`<dl class="same" aria-label="The same for all variants">${agreed.map((column) => markup`<div><dt title="${column.about}">${titleOf(column)}</dt><dd>${cellText(column, valueOf(column))}</dd></div>`)}</dl>`;
 }
 
 function sectionsOf({ kept, failed, known, choice }: PageParts): readonly Section[] {
@@ -191,7 +192,7 @@ function sectionsOf({ kept, failed, known, choice }: PageParts): readonly Sectio
     {
       id: "by-tokens",
       title: "What tokens cost",
-      lead: "Linear layers grow with the tokens, attention with their square. Below the cost, the share of attention's two products (QK^T and PV) in the multiply-adds: where it nears one half, a higher resolution or a smaller patch is paid twice. Lines join the least at each number of tokens.",
+      lead: "Linear layers grow with the tokens, attention with their square. Below the cost, the share of attention's two products (QK^T and PV) in the multiply-adds: beyond one half the square prevails, and an image of twice the side, or a patch of half, makes four times the tokens and up to sixteen times the work. Lines join the least at each number of tokens.",
       body: markup`<div class="controls">${select("cost", "Cost", costs, choice.cost)}</div><div id="tokens" class="chart" role="img" aria-label="A cost by tokens, and the share of attention by tokens"></div>`,
     },
     {

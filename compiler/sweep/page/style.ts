@@ -33,7 +33,7 @@ input[type=checkbox]{accent-color:var(--link);width:16px;height:16px;margin:0}
 #rows th[scope=row],#rows thead th:first-child{position:sticky;left:0;background:var(--ground);z-index:1;max-width:min(420px,52vw);overflow:hidden;text-overflow:ellipsis}
 #rows .pick{border:0;background:none;border-radius:4px;padding:1px 2px;font-family:var(--mono);font-size:1em;text-decoration:none;opacity:1;color:var(--link);max-width:100%;overflow:hidden;text-overflow:ellipsis}
 #rows .pick:hover{text-decoration:underline}
-#rows .picked>*{background:color-mix(in srgb,var(--link) 14%,var(--ground))}
+#rows .picked>td,#rows .picked>th[scope=row]{background:color-mix(in srgb,var(--link) 14%,var(--ground))}
 #rows .front{display:inline-block;width:8px;height:8px;border-radius:50%;background:var(--good);margin:0 6px 0 0;vertical-align:middle}
 #rows thead button i{background:none;width:0;height:0;border-radius:0;margin:0 0 0 5px;border:4px solid transparent;vertical-align:middle}#rows thead .up{border-bottom:6px solid;border-top:0}#rows thead .down{border-top:6px solid;border-bottom:0}
 .marks svg{width:12px;height:12px;margin-right:5px;vertical-align:-1px;fill:var(--soft)}
