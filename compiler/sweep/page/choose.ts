@@ -35,12 +35,12 @@ export function frameOf(rows: readonly Row[], columns: readonly Column[]): Frame
  */
 export function chosen(rows: readonly Row[], columns: readonly Column[], asked: { readonly x?: string; readonly y?: string; readonly color?: string }): PageChoice {
   const values = new Map(columns.map(({ name }) => [name, new Set(rows.map((row) => row[name] ?? null).filter((cell) => cell !== null))]));
-  const isNumeric = ({ name }: Column): boolean => [...(values.get(name) ?? [])].some((value) => typeof value === "number");
+  const numeric = columns.filter(({ name }) => rows.some((row) => typeof row[name] === "number"));
+  const isNumeric = (column: Column): boolean => numeric.includes(column);
   const varies = ({ name }: Column): boolean => (values.get(name)?.size ?? 0) > 1;
   const has = (name: string): boolean => columns.some((column) => column.name === name);
   // Where nothing was measured, the column of p50 is still there to be chosen: predictions stand in for it.
   const time = has("p50_ms") ? "p50_ms" : "predicted_ms";
-  const numeric = columns.filter(isNumeric);
   const few = columns.filter((column) => varies(column) && (isNumeric(column) || values.get(column.name)!.size <= 8));
   const pick = (field: "x" | "y", ...wanted: readonly string[]): string => {
     const own = asked[field];
@@ -83,6 +83,7 @@ export const better = (columns: readonly Column[], name: string): Wanted => colu
 
 /** Indices of the rows on the Pareto front of the plot as it opens. */
 export function frontRows(rows: readonly Row[], columns: readonly Column[], { x, y, want }: PageChoice): readonly number[] {
-  const frame = frameOf(rows, columns);
+  const needed = new Set([x, y, "adapter", "p50_ms", "predicted_ms", "predicted_low_ms", "predicted_high_ms"]);
+  const frame = frameOf(rows, columns.filter(({ name }) => needed.has(name)));
   return frontsOf(frame, pointsOf(frame, rows.map((_, i) => i), x, y, true), want.x, want.y).flat().map(({ row }) => row);
 }

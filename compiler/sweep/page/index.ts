@@ -40,8 +40,9 @@ export async function sweepPage(rows: readonly Row[], columns: readonly Column[]
   const choice = chosen(good, known, options);
   const most = options.mostBytes ?? 2_000_000;
   const failed = rows.filter(({ failed }) => failed !== null);
+  const front = frontRows(good, known, choice);
   const packed = (kept: readonly Row[]): string => JSON.stringify({ ...packRows(kept, known), table: choice.table, parallel: choice.parallel });
-  const write = (kept: readonly Row[], data: Markup): string => pageOf({ all: rows, good, kept, failed, known, choice, options, data });
+  const write = (kept: readonly Row[], data: Markup): string => pageOf({ all: rows, good, kept, failed, known, front, choice, options, data });
   const all = packed(good);
   const whole = write(good, plainData(all));
   if (size(whole) <= most) return whole;
@@ -51,7 +52,7 @@ export async function sweepPage(rows: readonly Row[], columns: readonly Column[]
   const first = write(good.slice(0, 1), deflatedData(packed(good.slice(0, 1))));
   const bare = size(first);
   if (bare > most) throw new SpecError([{ field: "mostBytes", message: `${count(most)} bytes have no room for rows; a page of one takes ${count(bare)}` }]);
-  const ranked = ranking(good, known, choice);
+  const ranked = ranking(good, front);
   // What a row takes is known when it is packed with the others: the number is guessed from all of them, and lowered until it fits.
   for (let kept = Math.floor((good.length * (most - bare)) / (size(smaller) - bare)); kept > 1; kept = Math.floor(kept * 0.96)) {
     const sample = ranked.slice(0, kept).toSorted((a, b) => a - b).map((index) => good[index]!);
@@ -67,8 +68,8 @@ const deflatedData = (json: string): Markup => markup`<script type="text/plain" 
 const size = (page: string): number => Buffer.byteLength(page);
 
 /** Rows by how much they are missed: the front, what was measured, and a fair sample of the rest. */
-function ranking(rows: readonly Row[], columns: readonly Column[], choice: PageChoice): readonly number[] {
-  const front = new Set(frontRows(rows, columns, choice));
+function ranking(rows: readonly Row[], best: readonly number[]): readonly number[] {
+  const front = new Set(best);
   const indices = rows.map((_, i) => i);
   const measured = indices.filter((i) => !front.has(i) && rows[i]!.p50_ms !== null);
   const rest = indices.filter((i) => !front.has(i) && rows[i]!.p50_ms === null);
@@ -81,6 +82,8 @@ interface PageParts {
   readonly kept: readonly Row[];
   readonly failed: readonly Row[];
   readonly known: readonly Column[];
+  /** Of `good`: indices of those on the front of the plot as the page opens. */
+  readonly front: readonly number[];
   readonly choice: PageChoice;
   readonly options: SweepPageOptions;
   readonly data: Markup;
@@ -143,7 +146,7 @@ function lead({ all, good, failed }: PageParts): string {
   return `${plural(all.length, "Vision Transformer")}, ${times}.${failed.length > 0 ? ` ${count(failed.length)} failed.` : ""}`;
 }
 
-function numbers({ all, good, failed, choice, known }: PageParts): Markup {
+function numbers({ all, good, failed, front, known }: PageParts): Markup {
   const measured = good.filter(({ p50_ms }) => p50_ms !== null);
   const range = (name: string): string => {
     const column = known.find((column) => column.name === name);
@@ -156,7 +159,7 @@ function numbers({ all, good, failed, choice, known }: PageParts): Markup {
   const facts = [
     ["Variants", count(all.length), failed.length > 0 ? `${count(failed.length)} failed` : "none failed"],
     ["Measured", measured.length > 0 ? count(measured.length) : "", measured.length < good.length ? "the others are predicted or counted" : "all of them"],
-    ["On the front", count(frontRows(good, known, choice).length), "of the plot below, at first"],
+    ["On the front", count(front.length), "of the plot below, at first"],
     ["Parameters", range("params_m"), "millions"],
     ["GMACs", range("gmacs"), "1e9 multiply-adds an image"],
     [time === "p50_ms" ? "p50" : "Predicted", range(time), "milliseconds a run"],
