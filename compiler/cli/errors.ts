@@ -7,7 +7,7 @@ export type ExitCode = 1 | 2 | Interrupted["exitCode"];
 
 /** Errors that are thrown on purpose, for the user to act on. By name: a generated package or an installed vitc has classes of its own. */
 const mistakes: ReadonlySet<string> = new Set([
-  "UserError", "SpecError", "CheckpointError", "OutputFolderError",
+  "UserError", "SpecError", "CheckpointError", "OutputFolderError", "StoreError", "WhereError",
   "VitcError", "AbiError", "AdapterError", "InputError", "WeightsError", "DeviceLostError", "OutOfMemoryError",
 ]);
 

@@ -7,6 +7,7 @@ import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlan
 import { packShape } from "./json-pack.js";
 import { listShape } from "./json-list.js";
 import { runShape } from "./json-run.js";
+import { sweepMergeShape, sweepShape } from "./json-sweep.js";
 import { tuneShape } from "./json-tune.js";
 
 const count = z.number().int().min(0);
@@ -185,6 +186,8 @@ export const jsonShapes = {
   "explain-wgsl": explainKernelsShape,
   bench: benchShape,
   profile: profileShape,
+  sweep: sweepShape,
+  "sweep-merge": sweepMergeShape,
   tune: tuneShape,
   diff,
   check,

@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   explain: async () => (await import("./explain.js")).explainCommand,
   bench: async () => (await import("./bench.js")).benchCommand,
   profile: async () => (await import("./profile.js")).profileCommand,
+  sweep: async () => (await import("./sweep.js")).sweepCommand,
   tune: async () => (await import("./tune.js")).tuneCommand,
   diff: async () => (await import("./diff.js")).diffCommand,
   check: async () => (await import("./check.js")).checkCommand,
@@ -53,6 +54,7 @@ async function main(args: readonly string[]): Promise<void> {
   try {
     for (const make of await Promise.all(needed(args).map((name) => commands[name]!()))) {
       const command = make(cli).copyInheritedSettings(program);
+      for (const part of command.commands) part.copyInheritedSettings(command);
       program.addCommand(command);
     }
     if (args.length === 0) program.outputHelp();
@@ -79,6 +81,7 @@ Examples:
   $ vitc run generated/my-vit --weights my.safetensors --input photo.jpg
   $ vitc eval generated/my-vit --weights my.safetensors --data labels.csv
   $ vitc explain my.ts --html                 what the compiler made of it, and why
+  $ vitc sweep sweeps/edge.ts --measure       which size to train, by numbers
   $ vitc tune generated/my-vit                the fastest kernels of this adapter
   $ vitc check                                is generated/ up to date?
   $ vitc doctor                               can this machine run a model?
