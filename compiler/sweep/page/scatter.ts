@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { SpecError } from "../../spec/errors.js";
 import type { Column, Row } from "../row.js";
-import { better, checked, frameOf, isDrawn } from "./choose.js";
+import { better, checked, chosen, frameOf, isDrawn } from "./choose.js";
 import { scatterChart } from "./client/scatter-chart.js";
 import { themeOf } from "./client/theme.js";
 import { tokensChart } from "./client/tokens-chart.js";
@@ -48,6 +48,14 @@ export function tokensSvg(rows: readonly Row[], columns: readonly Column[], { y,
   if (color !== undefined && color !== "") checked("color", color, known, known);
   const { option } = tokensChart(frameOf(good, known), good.map((_, i) => i), { y, color: color ?? "", predictions: true }, themeOf(false));
   return drawn(option, size);
+}
+
+/** What a page of these rows would show in its plot: `asked` as far as it goes. @throws SpecError when it names what cannot be drawn */
+export function defaultPlot(rows: readonly Row[], columns: readonly Column[], asked: { readonly x?: string; readonly y?: string; readonly color?: string }): { readonly x: string; readonly y: string; readonly color: string } {
+  const { good, known } = drawable(rows, columns);
+  if (good.length === 0) throw new SpecError([{ field: "rows", message: "there are none with numbers to draw" }]);
+  const { x, y, color } = chosen(good, known, asked);
+  return { x, y, color };
 }
 
 function drawable(rows: readonly Row[], columns: readonly Column[]): { readonly good: readonly Row[]; readonly known: readonly Column[]; readonly numeric: readonly Column[] } {
