@@ -70,7 +70,7 @@ export function startPage(library: Library, data: PageData): void {
     const wanted = frame.columns.filter(({ name, kind }) => name !== "name" && (kind === "axis" || ["tokens", "params_m", "weights_mb", "gmacs", "attention_share", "activation_mb", "metric"].includes(name)) && cellOf(frame, name, row) !== null);
     const time = readingOf(frame, "p50_ms", row, true);
     const lines = wanted.map((column) => [titleOf(column), cellText(column, cellOf(frame, column.name, row))] as const);
-    const digits = columnOf(frame, "p50_ms");
+    const digits = columnOf(frame, time?.predicted === true ? "predicted_ms" : "p50_ms");
     const band = time === null ? [] : time.predicted ? [["predicted (ms)", `${cellText(digits, time.value)}, ${cellText(digits, time.low)} to ${cellText(digits, time.high)}`] as const] : [["p50 (ms)", cellText(digits, time.value)] as const];
     return element("div", { class: "tip" }, element("b", {}, String(cellOf(frame, "name", row))), element("dl", {}, ...[...lines, ...band].flatMap(([title, text]) => [element("dt", {}, title), element("dd", {}, text)])));
   };
