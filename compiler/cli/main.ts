@@ -54,6 +54,8 @@ async function main(args: readonly string[]): Promise<void> {
   try {
     for (const make of await Promise.all(needed(args).map((name) => commands[name]!()))) {
       const command = make(cli).copyInheritedSettings(program);
+      // What stands behind the name of a part is the part's.
+      if (command.commands.length > 0) for (const parent of [program, command]) parent.enablePositionalOptions();
       for (const part of command.commands) part.copyInheritedSettings(command);
       program.addCommand(command);
     }

@@ -7,6 +7,7 @@ import type { WeightsInput } from "../../runtime/weights.js";
 import type { Peaks } from "../measure/peaks.js";
 import { generator, median, summarize } from "../measure/statistics.js";
 import type { Plan } from "../../runtime/plan.js";
+import { makePlan } from "../plan/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import type { ViTSpec } from "../spec/types.js";
 import { loadVariant, type LoadedVariant } from "./load.js";
@@ -115,7 +116,7 @@ export async function* measure(options: MeasureOptions): AsyncGenerator<Measurem
       return gone || isNamed(error, "DeviceLostError");
     };
     const ended = (active: Active): Measurement => ({ candidate: active.candidate, row: rowOf(active, { ...options, bench, first }), plan: active.loaded.plan });
-    const failed = (candidate: Candidate, error: unknown): Measurement => ({ candidate, row: { ...candidate.row, ...keyOf(options, bench), failed: reasonOf(error) }, plan: undefined });
+    const failed = (candidate: Candidate, error: unknown): Measurement => ({ candidate, row: { ...candidate.row, ...keyOf(options, bench), plan_hash: planHash(candidate.resolved), failed: reasonOf(error) }, plan: undefined });
     try {
       onStep(`loading ${reference.row.name}`);
       try {
@@ -300,6 +301,15 @@ function leastTime({ plan, model }: LoadedVariant, { compute, memory, dispatchMi
 
 const isNamed = (error: unknown, name: string): boolean => error instanceof Error && error.name === name;
 const isOutOfMemory = (error: unknown): boolean => isNamed(error, "OutOfMemoryError");
+
+/** So that a row that failed is replaced by one that did not, and by no other plan's. Null where the compiler itself fails. */
+function planHash(spec: ResolvedSpec): string | null {
+  try {
+    return makePlan(spec).plan.fingerprint;
+  } catch {
+    return null;
+  }
+}
 
 /** In one line. */
 const reasonOf = (error: unknown): string => messageOf(error).replaceAll(/\s*\n\s*/g, "; ");

@@ -4,7 +4,7 @@ import { describeAdapter } from "../../runtime/device.js";
 import { AdapterError, DeviceLostError } from "../../runtime/errors.js";
 import { requestDevice } from "../../runtime/node.js";
 import type { Plan } from "../../runtime/plan.js";
-import { measurePeaks } from "../measure/peaks.js";
+import { measurePeaks, type Peaks } from "../measure/peaks.js";
 import { median } from "../measure/statistics.js";
 import { fewestRuns, measure, type Bench, type Candidate, type MeasureOptions } from "./measure.js";
 import { markPareto } from "./order.js";
@@ -18,6 +18,9 @@ import { resolveVariant } from "./variants.js";
 
 /** No variant may take more than this share of what is left of a budget, or the first large one would have it all. */
 const largestShare = 0.25;
+
+/** Of an adapter, with or without checks of indices: what it can do at most does not change while a process lives. */
+const peaksOf = new Map<string, Peaks>();
 
 export class Measuring {
   private predictor: Predictor | undefined;
@@ -203,7 +206,9 @@ export class Measuring {
     const { device, adapter } = given === undefined ? await this.request(choice, robust) : await describe(given);
     if (known !== undefined && adapterKey(known.adapter) !== adapterKey(adapter)) throw new AdapterError(`the device that came for the one that was lost is of another adapter (${adapterKey(adapter)}); start again to measure on it`);
     if (adapter.notice !== undefined && known === undefined) this.options.onNotice?.(adapter.notice);
-    const peaks = known?.peaks ?? (await measurePeaks(device, { software: adapter.software, signal }));
+    const key = `${adapterKey(adapter)} ${robust}`;
+    const peaks = peaksOf.get(key) ?? (await measurePeaks(device, { software: adapter.software, signal }));
+    peaksOf.set(key, peaks);
     this.gone = false;
     void device.lost.then(() => (this.gone ||= this.bench?.device === device));
     this.bench = { device, adapter, peaks };

@@ -1,6 +1,5 @@
 /** A sweep from its definition to its rows: static columns of all variants, then measurements of as many as there is time for. */
 import type { Sweep } from "./define.js";
-import { Measuring } from "./measuring.js";
 import type { Predictor, PredictorContext } from "./predictor.js";
 import type { Row } from "./row.js";
 import { Store } from "./store.js";
@@ -69,6 +68,8 @@ export async function* sweep(definition: Sweep, options: SweepOptions = {}): Asy
       for (const entry of table.entries) yield* table.stored(entry);
       return;
     }
+    // Whoever declares a sweep, or wants its table, need not wait for what runs models.
+    const { Measuring } = await import("./measuring.js");
     yield* new Measuring(table, store, options).all();
     signal?.throwIfAborted();
   } finally {

@@ -7,7 +7,7 @@ import { flopsOf } from "../../compiler/ir/cost.js";
 import { plannedBytes } from "../../compiler/measure/subject.js";
 import { makePlan } from "../../compiler/plan/plan.js";
 import type { ResolvedSpec } from "../../compiler/spec/resolve.js";
-import { defineSweep } from "../../compiler/sweep/define.js";
+import { defineSweep, type StaticColumns } from "../../compiler/sweep/define.js";
 import type { Row } from "../../compiler/sweep/row.js";
 import { StaticColumnsOf } from "../../compiler/sweep/statics.js";
 import { sweep } from "../../compiler/sweep/sweep.js";
@@ -51,7 +51,7 @@ function compare(spec: ResolvedSpec, statics: StaticColumnsOf): void {
   const { columns, plan } = statics.of(spec);
   const whole = makePlan(spec, { dtype: spec.dtype[0]! }).plan;
   for (const [name, value] of Object.entries(expected(spec))) {
-    const own = columns[name as keyof typeof columns];
+    const own = columns[name as keyof StaticColumns];
     assert.ok(Math.abs(own - value) <= 1e-9 * Math.abs(value), `${name} is ${own} and should be ${value}, for ${JSON.stringify(spec)}`);
   }
   // What predictors are given.
