@@ -12,5 +12,7 @@ export { defineSweep, type AxesSweep, type FieldPath, type ModelsSweep, type Sta
 export type { SweepModel } from "./sweep/model.js";
 export type { Predictor } from "./sweep/predictor.js";
 export { columnsOf, type Cell, type Column, type Row } from "./sweep/row.js";
+export { sweepPage, type SweepPageOptions } from "./sweep/page/index.js";
+export { scatterSvg, svgToPng, tokensSvg, type ScatterOptions } from "./sweep/page/scatter.js";
 export { sweep, type SweepOptions, type SweepProgress } from "./sweep/sweep.js";
 export { version } from "./version.js";

@@ -22,7 +22,7 @@ import { sweepMergeCommand } from "./sweep-merge.js";
 import { duration, parseBudget, parseShard } from "./sweep-options.js";
 import { expectWritable, writeWhole } from "./write-whole.js";
 
-const formats = ["table", "md", "csv", "json"] as const;
+const formats = ["table", "md", "csv", "json", "html", "svg", "png"] as const;
 
 interface Options {
   readonly measure?: boolean;
@@ -40,6 +40,7 @@ interface Options {
   readonly pareto?: string;
   readonly front?: boolean;
   readonly columns?: string;
+  readonly plot?: string;
   readonly format?: (typeof formats)[number];
   readonly out?: string;
   readonly json?: boolean;
@@ -66,7 +67,8 @@ export function sweepCommand(cli: Cli): Command {
     .option("--pareto <columns>", "mark rows that none beats in all of these, as params_m,p50_ms")
     .option("--front", "with --pareto: only rows with the mark")
     .option("--columns <names>", "columns to show, or all (csv and json have all anyhow)")
-    .addOption(new Option("--format <which>", "how rows are printed").choices(formats))
+    .addOption(new Option("--format <which>", "how rows are printed; html is a page with plots, svg and png are its plot").choices(formats))
+    .option("--plot <columns>", "with html, svg, png: what the plot shows, as params_m,p50_ms,depth: across, up, colour (default: --pareto's)")
     .option("-o, --out <file>", "write the rows there instead of stdout")
     .addOption(jsonOption())
     .addHelpText(
@@ -77,6 +79,8 @@ Examples:
   $ vitc sweep specs/sweeps/edge.ts --measure --budget 10m
   $ vitc sweep specs/sweeps/edge.ts --where 'p50_ms < 16 && weights_mb < 25' \\
       --sort p50_ms --pareto params_m,p50_ms --format md
+  $ vitc sweep specs/sweeps/edge.ts --format html --out edge.html
+  $ vitc sweep specs/sweeps/edge.ts --plot params_m,gmacs,depth --format png --out edge.png
   $ vitc sweep specs/sweeps/edge.ts --measure --shard 2/8 --rows shard-2.jsonl
   $ vitc sweep merge shard-*.jsonl --out all.jsonl`,
     )
@@ -92,6 +96,8 @@ async function run(cli: Cli, reference: string, options: Options, command: Comma
   if (options.front === true && options.pareto === undefined) throw new UserError("--front shows the rows that --pareto marks: add --pareto params_m,p50_ms for example");
   if (options.json === true && options.format !== undefined && options.format !== "json") throw new UserError(`--json prints JSON, and --format ${options.format} does not: leave one of both out`);
   const format = options.format ?? (options.json === true ? "json" : "table");
+  if (options.plot !== undefined && !["html", "svg", "png"].includes(format)) throw new UserError("--plot is of a page or a picture: add --format html, svg or png");
+  if (format === "png" && options.out === undefined) throw new UserError("--format png makes bytes, which are no text for a terminal: add --out plot.png");
 
   const { spec: value, file } = await loadSpec(reference, cli.cwd);
   if (!isSweep(value)) throw new UserError(`${reference} is no sweep: export default defineSweep({ base, axes: { depth: [6, 12] } })`);
@@ -130,9 +136,9 @@ async function run(cli: Cli, reference: string, options: Options, command: Comma
   for (const notice of notices) cli.say(notice);
   const shown = shaped(rows);
   const text = await render(format, shown, { columns, axes, options, reference, rows, notices });
-  if (out === undefined) cli.print(text);
-  else await writeWhole(out, `${text}\n`, cli);
-  if (format === "table" || format === "md") cli.say(summary(rows, shown, measure ? relative(cli.cwd, rowsFile) : undefined, out === undefined ? undefined : options.out));
+  if (out === undefined) cli.print(String(text).trimEnd());
+  else await writeWhole(out, typeof text === "string" && !text.endsWith("\n") ? `${text}\n` : text, cli);
+  if (format !== "csv" && format !== "json") cli.say(summary(rows, shown, measure ? relative(cli.cwd, rowsFile) : undefined, out === undefined ? undefined : options.out));
 }
 
 const isMeasured = ({ p50_ms }: Row): boolean => p50_ms !== null;
@@ -141,12 +147,14 @@ const isMeasured = ({ p50_ms }: Row): boolean => p50_ms !== null;
 const besides = (file: string): string => join(dirname(file), `${basename(file, extname(file))}.jsonl`);
 
 /** Filters, marks and sorts as the options say. */
-function shapeOf(columns: readonly Column[], { where, sort, pareto, front, columns: chosen }: Options): (rows: readonly Row[]) => readonly Row[] {
+function shapeOf(columns: readonly Column[], options: Options): (rows: readonly Row[]) => readonly Row[] {
+  const { where, sort, pareto, front, columns: chosen } = options;
   const names = columns.map(({ name }) => name);
   const condition = where === undefined ? () => true : parseWhere(where, names.filter((name) => name !== "pareto"));
   const marked = pareto === undefined ? undefined : parsePareto(pareto, columns);
   const keys = sort === undefined ? [] : parseSort(sort, columns);
   chosenColumns(columns, chosen);
+  plotOf({ columns, options });
   return (rows) => {
     const kept = rows.filter(condition);
     const withMarks = marked === undefined ? kept : markPareto(kept, marked);
@@ -176,7 +184,7 @@ interface Shown {
   readonly notices: readonly string[];
 }
 
-async function render(format: (typeof formats)[number], shown: readonly Row[], about: Shown): Promise<string> {
+async function render(format: (typeof formats)[number], shown: readonly Row[], about: Shown): Promise<string | Uint8Array> {
   const { columns, options, reference, rows, notices } = about;
   switch (format) {
     case "table":
@@ -193,9 +201,31 @@ async function render(format: (typeof formats)[number], shown: readonly Row[], a
       };
       return JSON.stringify(sweepShape.parse(report), null, 2);
     }
+    case "html": {
+      const { sweepPage } = await import("../sweep/page/index.js");
+      return sweepPage(shown, columns, { title: basename(reference.replace(/#.*/s, "")).replace(/\.\w+$/, ""), notices, ...plotOf(about) });
+    }
+    case "svg":
+    case "png": {
+      const { defaultPlot, scatterSvg, svgToPng } = await import("../sweep/page/scatter.js");
+      const svg = scatterSvg(shown, columns, { ...defaultPlot(shown, columns, plotOf(about)), pareto: true });
+      return format === "svg" ? svg : svgToPng(svg);
+    }
     default:
       return format satisfies never;
   }
+}
+
+/** What `--plot` names, or else `--pareto`: columns across and up, and of the colours. */
+function plotOf({ columns, options: { plot, pareto } }: Pick<Shown, "columns" | "options">): { readonly x?: string; readonly y?: string; readonly color?: string } {
+  const names = (plot ?? pareto ?? "").split(",").map((name) => name.trim()).filter((name) => name !== "");
+  if (plot !== undefined && (names.length < 2 || names.length > 3)) throw new UserError("--plot takes two columns or three, as params_m,p50_ms,depth: across, up, colour");
+  for (const name of plot === undefined ? [] : names) {
+    const near = nearest(name, columns.map((column) => column.name));
+    if (!columns.some((column) => column.name === name)) throw new UserError(`--plot: ${name} is no column${near === undefined ? `; columns are ${columns.map((column) => column.name).join(", ")}` : `; did you mean ${near}?`}`);
+  }
+  const [x, y, color] = names;
+  return { ...(x !== undefined && y !== undefined && { x, y }), ...(plot !== undefined && color !== undefined && { color }) };
 }
 
 /** What a table shows unless it is told: what one chooses by, as far as it is known. A name says no more than the axes do. */

@@ -91,7 +91,7 @@ export async function expectOwnPage(option: string, file: string, cwd: string): 
  * Writes a text under a temporary name first: whatever happens, the file is whole or as it was.
  * @throws UserError when the system refuses; the signal's reason when it is aborted.
  */
-export async function writeWhole(file: string, text: string, { signal }: Pick<Cli, "signal">): Promise<void> {
+export async function writeWhole(file: string, text: string | Uint8Array, { signal }: Pick<Cli, "signal">): Promise<void> {
   const temporary = temporaryFor(file);
   try {
     await onDisk(file, writeFile(temporary, text, { flag: "wx" }));

@@ -5,6 +5,7 @@ import { SpecError } from "../spec/errors.js";
 import type { ViTSpec } from "../spec/types.js";
 import { version } from "../version.js";
 import type { StaticColumns, Sweep } from "./define.js";
+import { countedColumns, type CountedRow } from "./counted.js";
 import type { Prediction, Predictor } from "./predictor.js";
 import { columns, type Row } from "./row.js";
 import { StaticColumnsOf } from "./statics.js";
@@ -19,6 +20,15 @@ export const breath = 50;
 export interface Entry {
   readonly variant: Variant;
   row: Row;
+}
+
+/** What can be said of a variant that there is no plan of: one image may be too large, and all else fine. */
+function counted(variant: Variant): Partial<CountedRow> {
+  try {
+    return countedColumns(variant.spec());
+  } catch {
+    return {};
+  }
 }
 
 export class Table {
@@ -56,7 +66,7 @@ export class Table {
         row = this.rowOf(variant, expected);
       } catch (error) {
         this.failed++;
-        yield { ...emptyRow, ...variant.axes, name: variant.name, failed: reasonOf(error) };
+        yield { ...emptyRow, ...variant.axes, ...counted(variant), name: variant.name, failed: reasonOf(error) };
         continue;
       }
       if (row !== undefined) this.entries.push({ variant, row });

@@ -52,12 +52,13 @@ const laws: Readonly<Record<string, Zone>> = {
   "compiler/explain": { imports: [...stages, "compiler/version.ts"], types: [plan], ...node },
   "compiler/export": { imports: [...stages, "compiler/version.ts"], ...node },
   "compiler/compile.ts": { imports: [...stages, "compiler/emit"], types: [plan] },
-  "compiler/index.ts": { imports: [...stages, "compiler/emit", "compiler/explain", "compiler/compile.ts", "compiler/version.ts", "compiler/sweep"] },
+  "compiler/index.ts": { imports: [...stages, "compiler/emit", "compiler/explain", "compiler/compile.ts", "compiler/version.ts", "compiler/sweep", "compiler/sweep/page"] },
 
   // What runs models.
   "compiler/measure": { imports: everything, ...node },
+  "compiler/sweep/page": { imports: ["compiler/spec", "compiler/explain", "compiler/sweep", "compiler/version.ts"], packages: ["node:*", "echarts", "sharp"], node: true },
   "compiler/sweep": { imports: [...everything, "runtime/model.ts", "compiler/measure"], ...node },
-  "compiler/cli": { imports: [...everything, "runtime/model.ts", "runtime/codegen.ts", "runtime/index.ts", "compiler/measure", "compiler/sweep"], packages: ["node:*", "zod", "commander", "csv-parse/sync", "jiti", "sharp"], prints: true, node: true },
+  "compiler/cli": { imports: [...everything, "runtime/model.ts", "runtime/codegen.ts", "runtime/index.ts", "compiler/measure", "compiler/sweep", "compiler/sweep/page"], packages: ["node:*", "zod", "commander", "csv-parse/sync", "jiti", "sharp"], prints: true, node: true },
 };
 
 test("holds", () => assert.equal(violations(root, folders, laws), []));
