@@ -164,7 +164,7 @@ function readOptions(name: string, options: unknown): EstimateOptions {
   if (!isObject(options)) throw new VitcError("input", `${name}: estimate takes a GPUDevice, a GPUAdapter, or options { device, adapter, dtype, batch, thresholds, signal }`);
   const { batch = 1, thresholds = {} } = options as { readonly batch?: unknown; readonly thresholds?: unknown };
   if (!Number.isInteger(batch) || (batch as number) < 1 || (batch as number) > mostImages) throw new VitcError("input", `${name}: batch is ${String(batch)}; it is a whole number from 1 to ${mostImages}`);
-  const { fast = standard.fast, slow = standard.slow } = thresholds as { readonly fast?: unknown; readonly slow?: unknown };
+  const { fast = standard.fast, slow = standard.slow } = (isObject(thresholds) ? thresholds : { fast: NaN }) as { readonly fast?: unknown; readonly slow?: unknown };
   if (!(typeof fast === "number" && typeof slow === "number" && fast > 0 && slow >= fast)) throw new VitcError("input", `${name}: thresholds are { fast, slow } in milliseconds an image, above 0 and slow not below fast`);
   return options;
 }

@@ -194,7 +194,7 @@ export function bufferSizes(plan: Plan): Map<string, number> {
  * Runs `work` inside error scopes and returns what it gave and the first error. The stack of scopes belongs to the device, which others may
  * use at the same time: so nothing is awaited between push and pop.
  */
-export async function scoped<Result>(device: GPUDevice, filters: readonly GPUErrorFilter[], work: () => Result): Promise<[result: Result, ...errors: (GPUError | null)[]]> {
+export async function scoped<Result>(device: GPUDevice, filters: readonly ("validation" | "out-of-memory")[], work: () => Result): Promise<[result: Result, ...errors: ({ readonly message: string } | null)[]]> {
   for (const filter of filters) device.pushErrorScope(filter);
   let errors: Promise<GPUError | null>[] = [];
   try {

@@ -69,6 +69,8 @@ const { ${main.name} } = await model.run(image); // pixels {data, width, height}
 ${spec.labels.length > 0 ? `console.log(model.labels[${main.name}.indexOf(Math.max(...${main.name}))]);\n` : ""}\`\`\`
 
 In Node it needs \`npm install webgpu\` (Dawn); in a browser nothing. Weights are a safetensors file with the names of timm.
+Before there are any, \`await estimate()\` tells the milliseconds of a run here, the megabytes to download and to hold, and whether that is fast,
+ok or slow.
 
 | output | shape |
 |---|---|

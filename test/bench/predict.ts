@@ -31,6 +31,8 @@ interface Row {
   readonly plan_hash: string;
   /** What `estimate` expected of it by its own probe, in milliseconds. */
   readonly probe: { readonly milliseconds: number; readonly low: number; readonly high: number };
+  /** Milliseconds of the runs right after that probe, by the clock: on a busy machine, nothing else is its equal. */
+  readonly near: readonly number[];
   /** Milliseconds of each run by the clock, and by the wall's. */
   readonly samples: readonly number[];
   readonly wall: readonly number[];
@@ -78,6 +80,11 @@ function drawVariants(count: number): readonly ViTSpec[] {
   return [...variants.values()];
 }
 
+/** Of which the first is not counted. */
+const nearRuns = 5;
+
+const inputOf = (plan: Plan): Float32Array<ArrayBuffer> => randomInput(plan.input.shape.reduce((product, n) => product * n, 1));
+
 const cores = availableParallelism();
 const cpu = (): number => {
   const { user, system } = process.cpuUsage();
@@ -98,7 +105,7 @@ async function measure(): Promise<Rows> {
   const calibration = await calibrate({ device, adapter, features, clock, ...made(reference) });
   console.error(`the reference was probed in ${(performance.now() - began).toFixed(0)} ms`);
   const wait = adapter.software ? platform.wait : undefined;
-  const loaded: { readonly spec: ViTSpec; readonly plan: Plan; readonly model: Model<AnyOutputs>; readonly probe: Row["probe"]; readonly samples: number[]; readonly wall: number[] }[] = [];
+  const loaded: { readonly spec: ViTSpec; readonly plan: Plan; readonly model: Model<AnyOutputs>; readonly probe: Row["probe"]; readonly near: number[]; readonly samples: number[]; readonly wall: number[] }[] = [];
   for (const spec of drawVariants(Number(values.variants))) {
     const { plan, recipe, kernels } = made(spec);
     const work = routineWork(plan, [plan.programs.infer[0]!], chooseRoutines(plan, { adapter, features }), adapter);
@@ -106,14 +113,21 @@ async function measure(): Promise<Rows> {
     // Not what vitc tune left on this machine.
     const alone = { ...platform, tuned: () => Promise.resolve([]) };
     const definition: ModelDefinition = { abi, variants: [{ plan, kernels, recipe }], command: "", platform: () => Promise.resolve(alone) };
-    loaded.push({ spec, plan, model: await Model.load<AnyOutputs>(definition, { device, weights: randomWeights(recipe, 1).source, onNotice: () => undefined }), probe, samples: [], wall: [] });
+    const model = await Model.load<AnyOutputs>(definition, { device, weights: randomWeights(recipe, 1).source, onNotice: () => undefined });
+    const near: number[] = [];
+    for (let i = 0; i < nearRuns; i++) {
+      const started = clock();
+      await model.run(inputOf(plan));
+      if (i > 0) near.push(clock() - started);
+    }
+    loaded.push({ spec, plan, model, probe, near, samples: [], wall: [] });
     console.error(`${loaded.length} ${spec.name}: ${probe.milliseconds.toFixed(1)} ms by its probe`);
   }
   // The first round is not counted.
   for (let round = 0; round <= Number(values.rounds); round++) {
     for (let i = 0; i < loaded.length; i++) {
       const { model, plan, samples, wall: walls } = loaded[(i + round * 7) % loaded.length]!;
-      const input = randomInput(plan.input.shape.reduce((product, n) => product * n, 1));
+      const input = inputOf(plan);
       const [started, startedWall] = [clock(), wall()];
       await model.run(input);
       if (round === 0) continue;
@@ -124,7 +138,7 @@ async function measure(): Promise<Rows> {
   }
   for (const { model } of loaded) model.dispose();
   device.destroy();
-  return { adapter, features: [...features], cores, clock: values.clock, reference, calibration, rows: loaded.map(({ spec, plan, probe, samples, wall: walls }) => ({ spec, plan_hash: plan.fingerprint, probe, samples: samples.map(rounded), wall: walls.map(rounded) })) };
+  return { adapter, features: [...features], cores, clock: values.clock, reference, calibration, rows: loaded.map(({ spec, plan, probe, near, samples, wall: walls }) => ({ spec, plan_hash: plan.fingerprint, probe, near: near.map(rounded), samples: samples.map(rounded), wall: walls.map(rounded) })) };
 }
 
 const rounded = (value: number): number => Number(value.toFixed(3));
@@ -140,6 +154,7 @@ function report({ adapter, features, clock, calibration, rows }: Rows): string {
     return { ...row, plan, ms, parts: partsOf(plan, on) };
   });
   const measured = variants.map(({ ms }) => ms);
+  const near = variants.map((row) => Math.min(...row.near));
   const line = (what: string, { count, medianError, p90Error, pairs, ordered }: Accuracy): string => `| ${what} | ${count} | ${share(medianError)} | ${share(p90Error)} | ${share(ordered)} of ${pairs} |`;
   const probed = new CalibratedPredictor(on, calibration);
   const costs = new CalibratedPredictor(on, uncalibrated);
@@ -154,7 +169,7 @@ function report({ adapter, features, clock, calibration, rows }: Rows): string {
     return variants.flatMap(({ parts }, i) => (i % 2 === half ? [{ i, ms: parts.reduce((sum, part, k) => sum + part * factors[k]!, 0) }] : []));
   }).sort((a, b) => a.i - b.i).map(({ ms }) => ms);
   probed.fit(variants.map(({ plan, ms }) => ({ plan, row: { p50_ms: ms } })));
-  const within = (low: (i: number) => number, high: (i: number) => number): string => share(measured.filter((ms, i) => ms >= low(i) && ms <= high(i)).length / measured.length);
+  const within = (low: (i: number) => number, high: (i: number) => number, times = measured): string => share(times.filter((ms, i) => ms >= low(i) && ms <= high(i)).length / times.length);
   const again = variants.map(({ samples }) => [0, 1].map((half) => Math.min(...samples.filter((_, i) => i % 2 === half))) as [number, number]);
   const once = new CalibratedPredictor(on, calibration);
   const onceBands = variants.map(({ plan }) => once.predict(plan));
@@ -165,11 +180,11 @@ function report({ adapter, features, clock, calibration, rows }: Rows): string {
     line("cost model alone", accuracyOf(variants.map(({ plan }) => costs.predict(plan).ms), measured)),
     line("one probe for all", accuracyOf(before, measured)),
     line("one probe for all, times the best single factor", accuracyOf(scaled(before), measured)),
-    line("a probe of each (`estimate`)", accuracyOf(variants.map(({ probe }) => probe.milliseconds), measured)),
+    line("a probe of each (`estimate`), and the runs right after it", accuracyOf(variants.map(({ probe }) => probe.milliseconds), near)),
     line("fit to the other half", accuracyOf(halves, measured)),
     line("fit to nine tenths", probed.error!),
     line("odd runs by even runs (what noise allows)", accuracyOf(again.map(([odd]) => odd), again.map(([, even]) => even))),
-    `within the band: ${within((i) => variants[i]!.probe.low, (i) => variants[i]!.probe.high)} of a probe of each, ${within((i) => onceBands[i]!.low, (i) => onceBands[i]!.high)} of one probe, ${within((i) => probed.predict(variants[i]!.plan).low, (i) => probed.predict(variants[i]!.plan).high)} of the fit`,
+    `within the band: ${within((i) => variants[i]!.probe.low, (i) => variants[i]!.probe.high, near)} of a probe of each, ${within((i) => onceBands[i]!.low, (i) => onceBands[i]!.high)} of one probe, ${within((i) => probed.predict(variants[i]!.plan).low, (i) => probed.predict(variants[i]!.plan).high)} of the fit`,
   ].join("\n");
 }
 
