@@ -19,7 +19,7 @@ const clearRatio = 1.1;
 
 /**
  * Factors theta > 0 for which sum_k theta_k parts_k is near the times: least squares of log(expected / ms) with Cauchy's weights, which make
- * nothing of outliers, and of log(theta / prior), by Gauss-Newton over log(theta). Without observations these are the prior; parts that no
+ * nothing of outliers, and of log(theta / prior), likewise, for a probe may be an outlier as well; by Gauss-Newton over log(theta). Without observations these are the prior; parts that no
  * observation has stay there. Observations that are no numbers, or not above 0, are left out.
  *
  * @param prior above 0, one a part
@@ -27,20 +27,35 @@ const clearRatio = 1.1;
 export function fitFactors(observations: readonly Observation[], prior: readonly number[]): readonly number[] {
   const usable = observations.filter(({ parts, ms }) => ms > 0 && Number.isFinite(ms) && parts.every((part) => part >= 0 && Number.isFinite(part)) && expectedOf(parts, prior) > 0);
   if (usable.length === 0) return prior;
-  const start = prior.map(Math.log);
-  let at: readonly number[] = start;
+  const own = prior.map(Math.log);
   // Everything may be off by one factor, as on a machine that is busy: what the prior says is where factors are to each other.
-  const shift = median(usable.map((one) => residual(one, at)));
-  at = at.map((value) => value - shift);
+  const shifted = (logarithms: readonly number[]): readonly number[] => {
+    const shift = median(usable.map((one) => residual(one, logarithms)));
+    return logarithms.map((value) => value - shift);
+  };
+  const start = shifted(own);
+  // Weights that let go of outliers also let a search stay where it began, so it begins a second time where no factor is special.
+  const found = [start, shifted(own.map(() => 0))].map((from) => search(usable, from, start));
+  const [first, second] = found.map((at) => cost(usable, at, start)) as [number, number];
+  return (first <= second ? found[0]! : found[1]!).map(Math.exp);
+}
+
+function search(observations: readonly Observation[], from: readonly number[], start: readonly number[]): readonly number[] {
+  let at = from;
   for (let step = 0; step < mostSteps; step++) {
-    const residuals = usable.map((one) => residual(one, at));
-    const spread = spreadOf(residuals);
-    const moved = improve(usable, residuals, { at, start: start.map((value) => value - shift), spread });
+    const residuals = observations.map((one) => residual(one, at));
+    const moved = improve(observations, residuals, { at, start, spread: spreadOf(residuals) });
     const farthest = Math.max(...moved.map((value, i) => Math.abs(value - at[i]!)));
     at = moved;
     if (farthest < 1e-9) break;
   }
-  return at.map(Math.exp);
+  return at;
+}
+
+/** What Cauchy's weights minimise, for times known to a tenth. */
+function cost(observations: readonly Observation[], at: readonly number[], start: readonly number[]): number {
+  const lost = (distance: number, spread: number): number => Math.log1p((distance / spread) ** 2);
+  return observations.reduce((sum, one) => sum + lost(residual(one, at), 0.1), 0) + at.reduce((sum, value, i) => sum + lost(value - start[i]!, priorSpread), 0);
 }
 
 interface State {
@@ -53,8 +68,9 @@ interface State {
 /** One step of Gauss-Newton: the normal equations of weighted residuals, whose derivatives are the parts' shares, and of the prior. */
 function improve(observations: readonly Observation[], residuals: readonly number[], { at, start, spread }: State): readonly number[] {
   const n = at.length;
-  const matrix = at.map((_, i) => at.map((__, j) => (i === j ? 1 / priorSpread ** 2 : 0)));
-  const right = at.map((value, i) => (start[i]! - value) / priorSpread ** 2);
+  const trust = at.map((value, i) => 1 / (priorSpread ** 2 + (value - start[i]!) ** 2));
+  const matrix = at.map((_, i) => at.map((__, j) => (i === j ? trust[i]! : 0)));
+  const right = at.map((value, i) => (start[i]! - value) * trust[i]!);
   observations.forEach(({ parts }, k) => {
     const r = residuals[k]!;
     const weight = 1 / (spread ** 2 + r ** 2);

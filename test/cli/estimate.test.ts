@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as assert from "uvu/assert";
@@ -11,11 +11,20 @@ import { folderWith, small, vitc } from "./vitc.js";
 /** Packages look for webgpu and for the software adapter from here, as they would in a project that has installed them. */
 const cwd = fileURLToPath(new URL("../..", import.meta.url));
 
-const folder = join(folderWith({}), "package");
-for (const [path, text] of (await compile({ ...small, batch: [1, 2] }, { typecheck: false })).files) {
-  mkdirSync(dirname(join(folder, path)), { recursive: true });
-  writeFileSync(join(folder, path), text);
+const root = folderWith({});
+const { files } = await compile({ ...small, batch: [1, 2] }, { typecheck: false });
+
+/** Writes the package, with another index.js where one is given. */
+function packageOf(name: string, index?: string): string {
+  const folder = join(root, name);
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), path === "index.js" ? (index ?? text) : text);
+  }
+  return folder;
 }
+
+const folder = packageOf("package");
 
 const refusals = suite("vitc estimate, refusals");
 
@@ -41,15 +50,10 @@ refusals("what cannot be estimated is refused before an adapter is asked for", a
 });
 
 refusals("a package of a vitc that had no estimates is refused with the command that makes it again", async () => {
-  const index = readFileSync(join(folder, "index.js"), "utf8");
+  const index = files.get("index.js")!;
   const old = index.replace("export function estimate", "function estimate");
   assert.is.not(old, index);
-  writeFileSync(join(folder, "index.js"), old);
-  try {
-    await refused([folder], /has no estimate: an earlier vitc compiled it\. Compile it again: npx vitc compile SPEC --out/);
-  } finally {
-    writeFileSync(join(folder, "index.js"), index);
-  }
+  await refused([packageOf("old", old)], /has no estimate: an earlier vitc compiled it\. Compile it again: npx vitc compile SPEC --out/);
 });
 
 refusals.run();

@@ -43,6 +43,11 @@ test("planted factors are found in noise, and with one time in ten three times t
   near(fitFactors(observations(120, { noise: 0.1, outliers: 0.1 }), prior), planted, 0.12);
 });
 
+test("a probe that found one factor hundreds of times too large or too small is overruled by enough times", () => {
+  near(fitFactors(observations(40), [220, 1, 1, 1]), planted, 0.05);
+  near(fitFactors(observations(40), [1, 1, 1 / 300, 1]), planted, 0.05);
+});
+
 test("without observations factors are the prior, and a part that none has stays in its place to the others", () => {
   assert.equal(fitFactors([], prior), prior);
   const [first, second, third] = fitFactors([1, 2, 3, 4, 5].map((n) => ({ parts: [n, 6 - n, 0], ms: 2 * n + 2 * (6 - n) })), [1, 1, 0.5]) as [number, number, number];
