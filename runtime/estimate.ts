@@ -58,8 +58,8 @@ export interface Estimate {
   readonly reason: string;
 }
 
-/** Milliseconds that the probe may take before it leaves the rest to the cost model; it ends with what it has begun. */
-const probeBudget = 400;
+/** Milliseconds after which the probe begins nothing more, and leaves the rest to the cost model. */
+const probeBudget = 500;
 /** What measured times may be off by, and what the cost model's may be, either way: 90 % of the variants of `bench:predict` lie within. */
 const measuredBand = 1.3;
 const expectedBand = 2;

@@ -13,10 +13,10 @@ const mapRead = 0x1;
 const longEnough = 8;
 /** No more repetitions than that: commands that take so little together are not worth more. */
 const mostTimes = 1024;
-/** A launch that takes so long is timed once: there is little to gain, and a budget to keep. */
-const longMilliseconds = 100;
-/** So often each routine is timed; the fastest counts. */
-const repeats = 5;
+/** So often each routine is timed, if there is time; the fastest counts. */
+const repeats = 6;
+/** The share of the budget in which routines are made ready; the rest is for timing them again. */
+const preparing = 0.6;
 /** Once this share of a run's expected time is measured, the rest is left to the cost model. */
 const enoughShare = 0.97;
 const patternBytes = 2 ** 18;
@@ -56,7 +56,7 @@ export interface ProbeOptions {
   readonly kernels: Readonly<Record<string, string>>;
   /** Of which routines, in this order. */
   readonly work: readonly RoutineWork[];
-  /** Milliseconds after which no other routine is begun. */
+  /** Milliseconds by the clock after which nothing more is begun; one routine is timed twice in any case. */
   readonly budget: number;
   readonly wait?: Wait | undefined;
   /** Milliseconds since anything. Default: `performance.now`. */
@@ -74,20 +74,22 @@ export interface Probed {
 }
 
 /**
- * Runs routines on made-up values, each by itself, as often as it takes to time it, in a submit like a run's. Buffers are made for one
- * routine at a time, so this needs little memory; kernels index by constants alone, so values do not matter for what they touch.
+ * Runs routines on made-up values, each by itself, as often as it takes to time it, in a submit like a run's. It needs the memory of what it
+ * times, about a block's; kernels index by constants alone, so values do not matter for what they touch.
  * @throws DeviceLostError; OutOfMemoryError; VitcError (validation); the signal's reason when it is aborted.
  */
 export async function probeRoutines({ device, plan, kernels, work, budget, wait = (promise) => promise, clock = () => performance.now(), signal }: ProbeOptions): Promise<Probed> {
   const began = clock();
   const { input, readbackBytes } = plan.programs.infer[0]!;
   const image = new Uint8Array(input[2]);
-  const made = [device.createBuffer({ label: "probe input", size: Math.max(image.length, readbackBytes), usage: usage.copyDestination | usage.copySource }), device.createBuffer({ label: "probe readback", size: readbackBytes, usage: usage.mapRead | usage.copyDestination })] as const;
+  const uploaded = device.createBuffer({ label: "probe input", size: Math.max(image.length, readbackBytes), usage: usage.copyDestination | usage.copySource });
+  const readback = device.createBuffer({ label: "probe readback", size: readbackBytes, usage: usage.mapRead | usage.copyDestination });
+  const made: GPUBuffer[] = [uploaded, readback];
   /** Milliseconds of a run of the same launches, over and over. */
   const run = async (launches: readonly Bound[], times: number): Promise<number> => {
     signal?.throwIfAborted();
     const start = clock();
-    device.queue.writeBuffer(made[0], 0, image);
+    device.queue.writeBuffer(uploaded, 0, image);
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (let i = 0; i < times; i++) {
@@ -98,59 +100,62 @@ export async function probeRoutines({ device, plan, kernels, work, budget, wait 
       }
     }
     pass.end();
-    encoder.copyBufferToBuffer(made[0], 0, made[1], 0, readbackBytes);
+    encoder.copyBufferToBuffer(uploaded, 0, readback, 0, readbackBytes);
     device.queue.submit([encoder.finish()]);
     try {
-      await wait(made[1].mapAsync(mapRead));
+      await wait(readback.mapAsync(mapRead));
     } catch (error) {
       throw new DeviceLostError(`The probe could not be read back: ${messageOf(error) || "the device is gone"}`);
     }
-    made[1].unmap();
+    readback.unmap();
     return clock() - start;
   };
-  const microseconds = new Map<string, number>();
   const refused = new Map<string, string>();
+  const timed: Timed[] = [];
   try {
     let overhead = Infinity;
-    for (let i = 0; i < 5; i++) overhead = Math.min(overhead, await run([], 0));
+    for (let i = 0; i < repeats; i++) overhead = Math.min(overhead, await run([], 0));
     const pipelines = new Map<string, BuiltPipeline>();
     const total = work.reduce((sum, { count, cost }) => sum + count * cost, 0);
     let seen = 0;
     for (const { id, count, cost, choice, dispatch } of work) {
-      if (microseconds.size > 0 && (clock() - began > budget || seen >= enoughShare * total)) break;
+      if (timed.length > 0 && (clock() - began > preparing * budget || seen >= enoughShare * total)) break;
       const missing = plan.kernels.filter((kernel) => !pipelines.has(kernel.id) && choice.launches.some((launch) => launch.kernel === kernel.id));
       const result = await wait(buildPipelines(device, missing, kernels, undefined));
       for (const [kernel, pipeline] of result.built) pipelines.set(kernel, pipeline);
       for (const [kernel, reason] of result.refused) refused.set(kernel, reason);
       if (result.refused.size > 0) continue;
       const { launches, buffers } = await bind(device, choice, dispatch, pipelines);
-      try {
-        microseconds.set(id, (1000 * (await timeOf((times) => run(launches, times), overhead))));
-      } finally {
-        for (const buffer of buffers) buffer.destroy();
-      }
+      made.push(...buffers);
+      timed.push({ id, launches, ...(await enoughTimes((times) => run(launches, times), overhead)) });
       seen += count * cost;
     }
-    return { overhead, microseconds, refused };
+    // All in turns, so that a clock that rises, or other work that comes and goes, meets all of them. What it does is to slow things down.
+    for (let i = 1; i < repeats && (i === 1 || clock() - began < budget); i++) for (const one of timed) one.best = Math.min(one.best, await run(one.launches, one.times));
+    return { overhead, microseconds: new Map(timed.map(({ id, best, times }) => [id, (1000 * Math.max(0, best - overhead)) / times])), refused };
   } finally {
     for (const buffer of made) buffer.destroy();
   }
 }
 
-/** Milliseconds of one repetition. */
-async function timeOf(run: (times: number) => Promise<number>, overhead: number): Promise<number> {
-  let times = 1;
+/** A routine under the clock: how often it is repeated in a run, and the fastest run so far in milliseconds. */
+interface Timed {
+  readonly id: string;
+  readonly launches: readonly Bound[];
+  readonly times: number;
+  best: number;
+}
+
+/** How often launches are to be repeated, and what that took. */
+async function enoughTimes(run: (times: number) => Promise<number>, overhead: number): Promise<{ readonly times: number; readonly best: number }> {
   // The first use of a pipeline may finish building it: on lavapipe that takes a hundred times as long as the launch itself.
   await run(1);
+  let times = 1;
   for (;;) {
-    let taken = (await run(times)) - overhead;
-    if (taken > longMilliseconds) return taken / times;
-    if (taken >= longEnough || times >= mostTimes) {
-      // Whatever else the machine does can only slow it down.
-      for (let i = 1; i < repeats; i++) taken = Math.min(taken, (await run(times)) - overhead);
-      return Math.max(0, taken) / times;
-    }
-    times = Math.min(mostTimes, times * Math.min(16, Math.max(2, Math.ceil((1.2 * longEnough) / Math.max(taken, 0.05)))));
+    const best = await run(times);
+    const own = Math.max(0.05, best - overhead);
+    if (own >= longEnough || times >= mostTimes) return { times, best };
+    times = Math.min(mostTimes, times * Math.min(16, Math.max(2, Math.ceil((1.2 * longEnough) / own))));
   }
 }
 

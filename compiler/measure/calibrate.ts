@@ -3,9 +3,12 @@ import { chooseRoutines, targetOf } from "../../runtime/choose.js";
 import type { AdapterInfo } from "../../runtime/device.js";
 import type { Plan } from "../../runtime/plan.js";
 import { probeRoutines, routineWork, type RoutineWork } from "../../runtime/probe.js";
+import { makePlan } from "../plan/plan.js";
+import { resolve } from "../spec/resolve.js";
+import type { ViTSpec } from "../spec/types.js";
 import { targets } from "../target/targets.js";
+import { fitFactors, heldOut, spreadOf, type HeldOut, type Observation } from "./fit.js";
 import { waitFor } from "./wait.js";
-import { fitFactors, geometric, heldOut, spreadOf, type HeldOut, type Observation } from "./fit.js";
 
 /** What a run consists of. Each part is expected to take its milliseconds by the cost model, times a factor of the adapter's. */
 export const parts = ["matmul", "convolution", "attention", "other", "launches", "run"] as const;
@@ -19,6 +22,9 @@ export type Calibration = Readonly<Record<Part, number>>;
 
 /** Without a probe the cost model is taken at its word, and half a millisecond for the way to the device and back. */
 export const uncalibrated: Calibration = { matmul: 1, convolution: 1, attention: 1, other: 1, launches: 1, run: 0.5 };
+
+/** What is probed where nobody says what: half of ViT-Ti's tokens at its width, which a software adapter runs in the time of a blink. */
+export const referenceSpec: ViTSpec = { name: "reference", image: 128, patch: 16, dim: 192, depth: 4, heads: 3, classes: 100 };
 
 /** Milliseconds that a probe may take before it begins no other routine. */
 const probeBudget = 600;
@@ -112,8 +118,10 @@ const nineOfTen = 1.645;
 /** Predicts by the cost model, a probe of the adapter, if there was one, and the measurements that it is given. */
 export class CalibratedPredictor {
   private factors: Parts;
+  /** A run takes at least a prediction over it, and at most a prediction times it. */
   private band: number;
   private readonly prior: Parts;
+  private readonly priorBand: number;
   private readonly known = new WeakMap<Plan, Parts>();
   private found: HeldOut | undefined;
 
@@ -123,10 +131,9 @@ export class CalibratedPredictor {
   ) {
     this.prior = parts.map((part) => (probed ?? uncalibrated)[part]);
     this.factors = this.prior;
-    this.band = probed ? bands.probed : bands.unprobed;
-    this.unmeasuredBand = this.band;
+    this.priorBand = probed ? bands.probed : bands.unprobed;
+    this.band = this.priorBand;
   }
-  private readonly unmeasuredBand: number;
 
   predict(plan: Plan): Prediction {
     const ms = expected(this.partsOf(plan), this.factors);
@@ -138,7 +145,7 @@ export class CalibratedPredictor {
     const observations = measured.flatMap(({ plan, row: { p50_ms } }): Observation[] => (p50_ms !== null && p50_ms > 0 && Number.isFinite(p50_ms) ? [{ parts: this.partsOf(plan), ms: p50_ms }] : []));
     this.factors = fitFactors(observations, this.prior);
     this.found = observations.length < fewest ? undefined : heldOut(observations, this.prior);
-    this.band = this.found === undefined ? this.unmeasuredBand : geometric(nineOfTen * spreadOf(this.found.errors));
+    this.band = this.found === undefined ? this.priorBand : Math.exp(nineOfTen * spreadOf(this.found.errors));
   }
 
   /** How well measured plans are predicted by a fit that has not seen them; undefined while there are too few. */
@@ -154,3 +161,15 @@ export class CalibratedPredictor {
 }
 
 const expected = (own: Parts, factors: Parts): number => own.reduce((sum, ms, i) => sum + ms * factors[i]!, 0);
+
+/**
+ * A predictor for a device, probed: what a sweep takes as its `predictor`.
+ * @param spec like those that are to be predicted
+ * @throws what `calibrate` throws
+ */
+export async function probedPredictor({ device, adapter, signal }: { readonly device: GPUDevice; readonly adapter: AdapterInfo; readonly signal?: AbortSignal | undefined }, spec: ViTSpec = referenceSpec): Promise<CalibratedPredictor> {
+  const { features } = device;
+  const { plan, kernels } = makePlan(resolve(spec));
+  const calibration = await calibrate({ device, adapter, features, plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), ...(signal && { signal }) });
+  return new CalibratedPredictor({ adapter, features }, calibration);
+}

@@ -116,9 +116,6 @@ function solve(matrix: readonly (readonly number[])[], right: readonly number[])
 /** The deviation of residuals from 0 that outliers do not raise: of a normal distribution, its standard deviation. */
 export const spreadOf = (residuals: readonly number[]): number => Math.max(leastSpread, 1.4826 * median(residuals.map(Math.abs)));
 
-/** The ratio that a difference of logarithms is. */
-export const geometric = (logarithm: number): number => Math.exp(logarithm);
-
 /** How predictions were off. */
 export interface Accuracy {
   readonly count: number;

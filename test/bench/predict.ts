@@ -10,7 +10,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { calibrate, CalibratedPredictor, partsOf, uncalibrated, type Calibration, type PredictedDevice } from "../../compiler/measure/calibrate.js";
+import { calibrate, CalibratedPredictor, partsOf, referenceSpec, uncalibrated, type Calibration, type PredictedDevice } from "../../compiler/measure/calibrate.js";
 import { accuracyOf, fitFactors, type Accuracy } from "../../compiler/measure/fit.js";
 import { randomInput, randomWeights } from "../../compiler/measure/random-weights.js";
 import { generator, median } from "../../compiler/measure/statistics.js";
@@ -81,7 +81,7 @@ function drawVariants(count: number): readonly ViTSpec[] {
 }
 
 /** Of which the first is not counted. */
-const nearRuns = 5;
+const nearRuns = 9;
 
 const inputOf = (plan: Plan): Float32Array<ArrayBuffer> => randomInput(plan.input.shape.reduce((product, n) => product * n, 1));
 
@@ -94,7 +94,7 @@ const wall = (): number => performance.now();
 
 async function measure(): Promise<Rows> {
   const clock = values.clock === "cpu" ? cpu : wall;
-  const reference: ViTSpec = { name: "reference", image: 128, patch: 16, dim: 192, depth: 4, heads: 3, classes: 100 };
+  const reference = referenceSpec;
   const { device, adapter } = await platform.requestDevice({ adapter: values.adapter as "software", robust: false, optionalFeatures: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"] });
   const made = (spec: ViTSpec) => {
     const { plan, kernels, recipe } = makePlan(resolve(spec));
@@ -109,7 +109,7 @@ async function measure(): Promise<Rows> {
   for (const spec of drawVariants(Number(values.variants))) {
     const { plan, recipe, kernels } = made(spec);
     const work = routineWork(plan, [plan.programs.infer[0]!], chooseRoutines(plan, { adapter, features }), adapter);
-    const probe = combine(work, await probeRoutines({ device, plan, kernels, work, budget: 400, wait, clock }));
+    const probe = combine(work, await probeRoutines({ device, plan, kernels, work, budget: 500, wait, clock }));
     // Not what vitc tune left on this machine.
     const alone = { ...platform, tuned: () => Promise.resolve([]) };
     const definition: ModelDefinition = { abi, variants: [{ plan, kernels, recipe }], command: "", platform: () => Promise.resolve(alone) };

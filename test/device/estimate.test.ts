@@ -1,6 +1,6 @@
 /** Estimates on an adapter: what they are made of, what they refuse, and that they are near what a run takes. */
 import * as assert from "uvu/assert";
-import { calibrate } from "../../compiler/measure/calibrate.js";
+import { calibrate, probedPredictor } from "../../compiler/measure/calibrate.js";
 import { randomInput, randomWeights } from "../../compiler/measure/random-weights.js";
 import { median } from "../../compiler/measure/statistics.js";
 import { plannedBytes } from "../../compiler/measure/subject.js";
@@ -163,6 +163,9 @@ else {
     const { plan, kernels } = packageOf();
     const found = await calibrate({ device, adapter, features: device.features, plan, kernels });
     for (const [part, factor] of Object.entries(found)) assert.ok(factor > 0 && factor < 1000, `${part} ${factor}`);
+    const predictor = await probedPredictor({ device, adapter });
+    const { ms, low, high } = predictor.predict(plan);
+    assert.ok(ms > 0 && low < ms && ms < high);
   });
 
   test("a generated package estimates itself, and needs no weights for it", async () => {
