@@ -49,6 +49,13 @@ export function routineWork(plan: Plan, profiles: readonly Profile[], chosen: Re
 /** A product over windows of an image computes where each of its loads lies, which plain products need not. */
 const kindOf = (id: string): string => (/_(image|map)_/.test(id) ? "convolution" : id.split("_")[0]!);
 
+/** In which order routines are worth a probe: the heaviest first, but a second of a kind behind the first of others, unless these take a third of it at most. */
+export function probeOrder(work: readonly RoutineWork[]): readonly RoutineWork[] {
+  const firsts = new Set(new Map([...work].reverse().map((one) => [one.kind, one])).values());
+  const worth = (one: RoutineWork): number => one.count * one.cost * (firsts.has(one) ? 3 : 1);
+  return [...work].sort((a, b) => worth(b) - worth(a));
+}
+
 export interface ProbeOptions {
   readonly device: GPUDevice;
   readonly plan: Plan;

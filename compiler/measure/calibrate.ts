@@ -7,7 +7,8 @@ import { makePlan } from "../plan/plan.js";
 import { resolve } from "../spec/resolve.js";
 import type { ViTSpec } from "../spec/types.js";
 import { targets } from "../target/targets.js";
-import { fitFactors, heldOut, spreadOf, type HeldOut, type Observation } from "./fit.js";
+import { fitFactors, heldOut, type HeldOut, type Observation } from "./fit.js";
+import { quantile } from "./statistics.js";
 import { waitFor } from "./wait.js";
 
 /** What a run consists of. Each part is expected to take its milliseconds by the cost model, times a factor of the adapter's. */
@@ -110,10 +111,11 @@ export interface MeasuredPlan {
 
 /** Fewer measurements say nothing of how large errors are. */
 const fewest = 5;
-/** How far a prediction may be off, either way, while nothing is known of that: what `bench:predict` found of probes alone, and of no probe. */
-const bands = { probed: 1.5, unprobed: 3 } as const;
-/** Of a normal distribution, 90 % lie within so many deviations. */
-const nineOfTen = 1.645;
+/** How far a prediction may be off, either way, while nothing is known of that: with a probe, which other work can make twice too long, and with none. */
+const bands = { probed: 2, unprobed: 3 } as const;
+/** The share of held-out errors that a band covers; and its least width, as a logarithm, for few errors may be small by chance. */
+const nineOfTen = 0.9;
+const leastBand = 0.05;
 
 /** Predicts by the cost model, a probe of the adapter, if there was one, and the measurements that it is given. */
 export class CalibratedPredictor {
@@ -145,7 +147,7 @@ export class CalibratedPredictor {
     const observations = measured.flatMap(({ plan, row: { p50_ms } }): Observation[] => (p50_ms !== null && p50_ms > 0 && Number.isFinite(p50_ms) ? [{ parts: this.partsOf(plan), ms: p50_ms }] : []));
     this.factors = fitFactors(observations, this.prior);
     this.found = observations.length < fewest ? undefined : heldOut(observations, this.prior);
-    this.band = this.found === undefined ? this.priorBand : Math.exp(nineOfTen * spreadOf(this.found.errors));
+    this.band = this.found === undefined ? this.priorBand : Math.exp(Math.max(leastBand, quantile(this.found.errors.map(Math.abs), nineOfTen)));
   }
 
   /** How well measured plans are predicted by a fit that has not seen them; undefined while there are too few. */

@@ -23,7 +23,7 @@ import { combine } from "../../runtime/estimate.js";
 import { abi, Model, type ModelDefinition } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
 import type { Plan } from "../../runtime/plan.js";
-import { probeRoutines, routineWork } from "../../runtime/probe.js";
+import { probeOrder, probeRoutines, routineWork } from "../../runtime/probe.js";
 import type { AnyOutputs } from "../tools/packages.js";
 
 interface Row {
@@ -109,7 +109,7 @@ async function measure(): Promise<Rows> {
   for (const spec of drawVariants(Number(values.variants))) {
     const { plan, recipe, kernels } = made(spec);
     const work = routineWork(plan, [plan.programs.infer[0]!], chooseRoutines(plan, { adapter, features }), adapter);
-    const probe = combine(work, await probeRoutines({ device, plan, kernels, work, budget: 500, wait, clock }));
+    const probe = combine(work, await probeRoutines({ device, plan, kernels, work: probeOrder(work), budget: 500, wait, clock }));
     // Not what vitc tune left on this machine.
     const alone = { ...platform, tuned: () => Promise.resolve([]) };
     const definition: ModelDefinition = { abi, variants: [{ plan, kernels, recipe }], command: "", platform: () => Promise.resolve(alone) };

@@ -131,7 +131,13 @@ else {
     assert.equal((await estimateModel(definition, { adapter: "software" })).adapter.software, true);
     // A device that came from an adapter is ours, and destroyed; here that is seen by a stand-in.
     let destroyed = 0;
-    const own = new Proxy(device, { get: (target, key) => (key === "destroy" ? () => void destroyed++ : typeof Reflect.get(target, key, target) === "function" ? (Reflect.get(target, key, target) as () => unknown).bind(target) : Reflect.get(target, key, target)) });
+    const own = new Proxy(device, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key, target);
+        if (key === "destroy") return () => void destroyed++;
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
     await estimateModel(definition, { info: device.adapterInfo, features: device.features, limits: device.limits, requestDevice: () => Promise.resolve(own) } as unknown as GPUAdapter);
     assert.is(destroyed, 1);
   });

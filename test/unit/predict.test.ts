@@ -10,7 +10,7 @@ import { chooseRoutines } from "../../runtime/choose.js";
 import { describeAdapter, type AdapterInfo } from "../../runtime/device.js";
 import { combine, estimateModel, judge, type EstimateInput } from "../../runtime/estimate.js";
 import { abi, type ModelDefinition } from "../../runtime/definition.js";
-import { routineWork, type RoutineWork } from "../../runtime/probe.js";
+import { probeOrder, routineWork, type RoutineWork } from "../../runtime/probe.js";
 import { smallSpec } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
 
@@ -168,6 +168,12 @@ test("what was measured counts as it is, the rest by the factor of its kind, or 
   // Nothing was measured, or nothing that takes any time: costs are taken at their word.
   assert.ok(Math.abs(combine(works, { overhead: 0, microseconds: new Map() }).milliseconds - 17.1) < 1e-9);
   assert.ok(Math.abs(combine(works, { overhead: 0, microseconds: new Map([["a", 0]]) }).milliseconds - 7.1) < 1e-9);
+});
+
+test("the heaviest routines are probed first, of each kind one before the second of another that is not much heavier", () => {
+  const works = [work("a", "gemm", 10, 1000), work("b", "gemm", 10, 900), work("c", "attention", 10, 500), work("d", "convolution", 1, 2500), work("e", "tokens", 1, 100)];
+  assert.equal(probeOrder(works).map(({ id }) => id), ["a", "c", "b", "d", "e"]);
+  assert.equal(probeOrder([...works].slice(1)).map(({ id }) => id), ["b", "c", "d", "e"]);
 });
 
 test("verdicts change where the thresholds say", () => {
