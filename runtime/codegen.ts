@@ -4,6 +4,8 @@
 import { Model, type LoadOptions, type ModelDefinition } from "./model.js";
 
 export { abi, Model } from "./model.js";
+export { estimateModel } from "./estimate.js";
+export type { Estimate, EstimateInput, EstimateOptions, Thresholds } from "./estimate.js";
 export type { LoadOptions, ModelDefinition, Platform, Progress } from "./model.js";
 export type { AdapterInfo } from "./device.js";
 export type { Plan, WeightRecipe } from "./plan.js";

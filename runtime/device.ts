@@ -6,6 +6,7 @@ declare global {
   interface GPUDevice {}
   interface GPUAdapter {}
   interface GPUBuffer {}
+  interface GPUComputePipeline {}
 }
 
 /**

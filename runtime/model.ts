@@ -1,13 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { adapterKey, chooseProfiles, chooseRoutines, isTable, usableChoices, type ChooseOptions, type Chosen } from "./choose.js";
-import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
+import type { LoadOptions, ModelDefinition, Platform, Variant } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type AdapterInfo, type OpenedDevice } from "./device.js";
-import { AbiError, AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
+import { AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
 import { openVariantWeights, type UploadWeights } from "./packed.js";
 import type { DType, Plan, Tuned } from "./plan.js";
 import { Session, type Wait } from "./session.js";
 import { elements, toBatch, withShape, type DecodeImage, type ModelInput, type Tensor } from "./tensor.js";
-import { checkLimits, dtypeIsToBlame, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
+import { checkAbi, checkLimits, dtypeIsToBlame, isNode, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
 
 /** A model can stand in a `using` declaration. (Said by an interface because the declaration of a computed method is emitted twice.) */
@@ -155,10 +155,7 @@ export class Model<Outputs extends object> {
 
   /** Used by generated packages; see their `load`. */
   static async load<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
-    // Before anything else of it is looked at: what was generated for another ABI may have another shape.
-    if (definition.abi !== abi) {
-      throw new AbiError(`This package was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
-    }
+    checkAbi(definition);
     const { name } = definition.variants[0].plan;
     if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
     const { device, onProgress, signal, allowExtra } = options;
@@ -304,12 +301,6 @@ function checkTables(name: string, tables: unknown): void {
 /** Callers may come from JavaScript. */
 function checkChoices({ name }: Plan, choices: unknown): void {
   if (typeof choices !== "object" || choices === null || !Object.values(choices).every((choice) => typeof choice === "string")) throw new VitcError("input", `${name}: choose takes names of choices by routine, { routine: choice }; {} takes all back`);
-}
-
-/** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */
-function isNode(): boolean {
-  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
-  return process?.versions?.node !== undefined && navigator?.gpu === undefined;
 }
 
 /** In Node a string that is no URL is a path, and so is a file: URL. */

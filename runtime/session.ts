@@ -179,7 +179,7 @@ export class Session {
 }
 
 /** Bytes of each buffer. Profiles share arenas by name, each as large as the largest needs it. */
-function bufferSizes(plan: Plan): Map<string, number> {
+export function bufferSizes(plan: Plan): Map<string, number> {
   const sizes = new Map<string, number>();
   const atLeast = (name: string, bytes: number) => sizes.set(name, Math.max(bytes, sizes.get(name) ?? 0));
   plan.weightBuffers.forEach((bytes, i) => atLeast(`weights.${i}`, bytes));
@@ -194,7 +194,7 @@ function bufferSizes(plan: Plan): Map<string, number> {
  * Runs `work` inside error scopes and returns what it gave and the first error. The stack of scopes belongs to the device, which others may
  * use at the same time: so nothing is awaited between push and pop.
  */
-async function scoped<Result>(device: GPUDevice, filters: readonly GPUErrorFilter[], work: () => Result): Promise<[result: Result, ...errors: (GPUError | null)[]]> {
+export async function scoped<Result>(device: GPUDevice, filters: readonly ("validation" | "out-of-memory")[], work: () => Result): Promise<[result: Result, ...errors: ({ readonly message: string } | null)[]]> {
   for (const filter of filters) device.pushErrorScope(filter);
   let errors: Promise<GPUError | null>[] = [];
   try {
@@ -228,13 +228,13 @@ async function allocate(device: GPUDevice, sizes: ReadonlyMap<string, number>, s
 }
 
 /** A pipeline, and how many bindings its kernel has. */
-interface BuiltPipeline {
+export interface BuiltPipeline {
   readonly pipeline: GPUComputePipeline;
   readonly bindings: number;
 }
 
 /** Builds kernels side by side, and says of those that the device refuses why. */
-async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], code: Readonly<Record<string, string>>, onPipeline: SessionOptions["onPipeline"]): Promise<{ readonly built: ReadonlyMap<string, BuiltPipeline>; readonly refused: ReadonlyMap<string, string> }> {
+export async function buildPipelines(device: GPUDevice, kernels: readonly Kernel[], code: Readonly<Record<string, string>>, onPipeline: SessionOptions["onPipeline"]): Promise<{ readonly built: ReadonlyMap<string, BuiltPipeline>; readonly refused: ReadonlyMap<string, string> }> {
   const layouts = new Map<string, GPUPipelineLayout>();
   const layoutOf = ({ bindings }: Kernel): GPUPipelineLayout => {
     const signature = bindings.map(({ access }) => access).join();

@@ -1,9 +1,17 @@
-import type { LoadOptions, ModelDefinition, Platform, Variant } from "./definition.js";
-import { adapterName, requestBrowserDevice, type OpenedDevice } from "./device.js";
-import { AdapterError, KernelError, VitcError, WeightsError } from "./errors.js";
+import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
+import { adapterName, requestBrowserDevice, type DeviceOptions, type OpenedDevice } from "./device.js";
+import { AbiError, AdapterError, KernelError, VitcError, WeightsError } from "./errors.js";
 import type { Plan } from "./plan.js";
 
 export type Variants = readonly [Variant, ...Variant[]];
+
+/**
+ * Before anything else of a definition is looked at: what was generated for another ABI may have another shape.
+ * @throws AbiError
+ */
+export function checkAbi(definition: ModelDefinition): void {
+  if (definition.abi !== abi) throw new AbiError(`This package was generated for runtime ABI ${definition.abi}, this runtime has ${abi}; generate it again: ${definition.command}`);
+}
 
 /**
  * The variants that a choice of dtype allows.
@@ -45,12 +53,16 @@ function featuresOf({ kernels, routines }: Plan, need: "every" | "any"): readonl
   return [...new Set(wanted)];
 }
 
-/** Features that only make some choices possible are asked for, and done without where they are missing. */
-export function openFor(variants: Variants, { adapter = "auto", robust = false }: LoadOptions, platform: Platform | undefined): Promise<OpenedDevice> {
-  const optionalFeatures = [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))];
+/** What a device for these variants is asked for with. */
+export function deviceNeeds(variants: Variants): Required<Pick<DeviceOptions, "requiredLimits" | "optionalFeatures">> {
   const requiredLimits: Record<string, number> = {};
   for (const { plan } of variants) for (const [limit, value] of Object.entries(plan.limits)) requiredLimits[limit] = Math.max(value, requiredLimits[limit] ?? 0);
-  const options = { adapter, requiredLimits, optionalFeatures, robust };
+  return { requiredLimits, optionalFeatures: [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))] };
+}
+
+/** Features that only make some choices possible are asked for, and done without where they are missing. */
+export function openFor(variants: Variants, { adapter = "auto", robust = false }: Pick<LoadOptions, "adapter" | "robust">, platform: Platform | undefined): Promise<OpenedDevice> {
+  const options = { ...deviceNeeds(variants), adapter, robust };
   return platform ? platform.requestDevice(options) : requestBrowserDevice({ ...options, robust: true });
 }
 
@@ -70,4 +82,10 @@ export function checkLimits(plan: Plan, device: GPUDevice): void {
 /** Whether the same model may load in another dtype after this error: the device refused kernels, or a weight is beyond what f16 can hold. */
 export function dtypeIsToBlame(error: unknown): boolean {
   return error instanceof KernelError || (error instanceof WeightsError && error.problems.every(({ kind }) => kind === "range"));
+}
+
+/** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */
+export function isNode(): boolean {
+  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
+  return process?.versions?.node !== undefined && navigator?.gpu === undefined;
 }

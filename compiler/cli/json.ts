@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { specJsonSchema } from "../spec/schema.js";
 import { benchShape, profileShape } from "./json-bench.js";
+import { estimateShape } from "./json-estimate.js";
 import { evalShape } from "./json-eval.js";
 import { explainGraphShape, explainKernelsShape, explainPassesShape, explainPlanShape, explainRoutinesShape, explainShape } from "./json-explain.js";
 import { packShape } from "./json-pack.js";
@@ -184,6 +185,7 @@ export const jsonShapes = {
   "explain-routines": explainRoutinesShape,
   "explain-plan": explainPlanShape,
   "explain-wgsl": explainKernelsShape,
+  estimate: estimateShape,
   bench: benchShape,
   profile: profileShape,
   sweep: sweepShape,

@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   run: async () => (await import("./run.js")).runCommand,
   eval: async () => (await import("./eval.js")).evalCommand,
   explain: async () => (await import("./explain.js")).explainCommand,
+  estimate: async () => (await import("./estimate.js")).estimateCommand,
   bench: async () => (await import("./bench.js")).benchCommand,
   profile: async () => (await import("./profile.js")).profileCommand,
   sweep: async () => (await import("./sweep.js")).sweepCommand,

@@ -1,7 +1,7 @@
 import { access, readdir, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { LoadOptions, Model, Tensor } from "../../runtime/codegen.js";
+import type { Estimate, EstimateInput, LoadOptions, Model, Tensor } from "../../runtime/codegen.js";
 import type { DType, Plan } from "../../runtime/plan.js";
 import { adapterName } from "../../runtime/device.js";
 import { requestDevice } from "../../runtime/node.js";
@@ -24,6 +24,8 @@ export interface ImportedPackage {
   /** One a dtype, in the package's order of preference. */
   readonly plans: readonly [Plan, ...Plan[]];
   load(options: LoadOptions): Promise<Model<AnyOutputs>>;
+  /** Absent in packages of earlier versions. */
+  readonly estimate: ((on?: EstimateInput) => Promise<Estimate>) | undefined;
 }
 
 /**
@@ -41,7 +43,7 @@ export async function importPackage(reference: string, cwd: string): Promise<Imp
   const [plan, ...others] = plans.map((module) => module["plan"]);
   if (typeof door!["load"] !== "function" || !isPlan(plan) || !others.every(isPlan)) throw new UserError(`${shown} is not a package of this version of vitc (index.js exports no load, or plan.js no plan that it reads); ${again}`);
   // What generated code exports is stated by its declarations, which are not at hand for a folder chosen at run time.
-  return { folder, plan, plans: [plan, ...others], load: door!["load"] as ImportedPackage["load"] };
+  return { folder, plan, plans: [plan, ...others], load: door!["load"] as ImportedPackage["load"], estimate: door!["estimate"] as ImportedPackage["estimate"] };
 }
 
 /** The files that hold a package's plans: plan.js, and plan-f16.js or the like for every other dtype. */

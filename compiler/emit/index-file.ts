@@ -21,7 +21,7 @@ export function variantFiles({ dtype }: Plan, index: number): { readonly planFil
 export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: readonly [CompiledPlan, ...CompiledPlan[]], imports: RuntimeImports, command: string): void {
   const [{ plan, recipe }] = variants;
   const [channels, height, width] = plan.input.shape as [number, number, number];
-  file.addImportDeclaration({ moduleSpecifier: imports.codegen, namedImports: ["loadModel", { name: "LoadOptions", isTypeOnly: true }, { name: "Model", isTypeOnly: true }, { name: "ModelDefinition", isTypeOnly: true }, { name: "Tensor", isTypeOnly: true }] });
+  file.addImportDeclaration({ moduleSpecifier: imports.codegen, namedImports: ["estimateModel", "loadModel", { name: "Estimate", isTypeOnly: true }, { name: "EstimateInput", isTypeOnly: true }, { name: "LoadOptions", isTypeOnly: true }, { name: "Model", isTypeOnly: true }, { name: "ModelDefinition", isTypeOnly: true }, { name: "Tensor", isTypeOnly: true }] });
   file.addImportDeclaration({ moduleSpecifier: "./kernels/index.js", namedImports: ["kernels"] });
   const named = variants.map(({ plan: { dtype } }, i) => (i === 0 ? { plan: "plan", recipe: "recipe" } : { plan: `plan_${dtype}`, recipe: `recipe_${dtype}` }));
   variants.forEach((variant, i) => {
@@ -31,7 +31,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
     file.addImportDeclaration({ moduleSpecifier: `./${weightsFile}.js`, namedImports: [alias("recipe")] });
   });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
-  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "EncodedImage", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Progress", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "EncodedImage", "Estimate", "EstimateInput", "EstimateOptions", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Progress", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
 
   file.addInterface({
     name: "Outputs",
@@ -64,6 +64,16 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
       `Loads ${spec.name} (${parameters.toLocaleString("en-US")} parameters) onto a GPU, ready to \`run\`.\n@throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.`,
     ],
     statements: "return loadModel<Outputs>(definition, options);",
+  });
+  file.addFunction({
+    name: "estimate",
+    isExported: true,
+    parameters: [{ name: "on", type: "EstimateInput", hasQuestionToken: true }],
+    returnType: "Promise<Estimate>",
+    docs: [
+      "Tells, before any weights are fetched, what a run will take here in milliseconds, what there is to download and to hold in megabytes, and whether that is fast, ok or slow. Times the heaviest kernels, in under a second on most adapters; give it a device or an adapter of yours, options, or nothing.\n@throws AdapterError when there is no usable GPU; OutOfMemoryError; DeviceLostError.",
+    ],
+    statements: "return estimateModel(definition, on);",
   });
 }
 

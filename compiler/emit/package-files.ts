@@ -71,6 +71,8 @@ const { ${main.name} } = await model.run(photo); // an image file (Blob or bytes
 ${spec.labels.length > 0 ? `console.log(model.labels[${main.name}.indexOf(Math.max(...${main.name}))]);\n` : ""}\`\`\`
 
 In Node it needs \`npm install webgpu\` (Dawn), and for image files \`npm install sharp\`; in a browser nothing. Weights are a safetensors file with the names of timm.
+Before there are any, \`await estimate()\` tells the milliseconds of a run here, the megabytes to download and to hold, and whether that is fast,
+ok or slow.
 
 | output | shape |
 |---|---|
