@@ -1,10 +1,10 @@
 import type { DType } from "../../runtime/plan.js";
-import { IrError } from "../ir/ops/op.js";
 import type { CompiledPlan } from "../plan/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { toSpec } from "../spec/written.js";
 import { version } from "../version.js";
 import { variantFiles, writeIndex, type RuntimeImports } from "./index-file.js";
+import { kernelFiles } from "./kernel-files.js";
 import { commandOf, packageJson, readme } from "./package-files.js";
 import { printData } from "./print.js";
 import { runtimeSources } from "./runtime-sources.js";
@@ -55,13 +55,7 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
     sources.set(`${planFile}.ts`, `${preamble}\nimport type { Plan } from "${imports.codegen}";\n\n/** The kernel plan in ${plan.dtype}: a row a dispatch, views are [buffer, byte offset, bytes]. */\nexport const plan: Plan = ${printData(plan)};\n`);
     sources.set(`${weightsFile}.ts`, `${preamble}\nimport type { WeightRecipe } from "${imports.codegen}";\n\n/** How a weight file becomes weight buffers in ${plan.dtype}: a row a packed tensor. */\nexport const recipe: WeightRecipe = ${printData(recipe)};\n`);
   });
-  const kernels = new Map<string, string>();
-  for (const { id, code } of variants.flatMap((variant) => variant.kernels)) {
-    if ((kernels.get(id) ?? code) !== code) throw new IrError(`two kernels are called ${id}`);
-    kernels.set(id, code);
-  }
-  for (const [id, code] of kernels) sources.set(`kernels/${id}.ts`, `${preamble}\nexport const ${id}: string = /* wgsl */ \`\n${code}\`;\n`);
-  sources.set("kernels/index.ts", kernelIndex([...kernels.keys()], preamble));
+  for (const [path, text] of kernelFiles(variants, preamble)) sources.set(path, text);
   if (!shared) for (const [file, text] of runtimeSources()) sources.set(`runtime/${file}`, text);
   if (options.typecheck ?? true) typecheck(project, sources, shared);
 
@@ -78,9 +72,4 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
   files.set("README.md", readme(spec, compiled, command));
   files.set("package.json", packageJson(spec, { ...made, files: [...files.keys(), "package.json"].toSorted() }));
   return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function kernelIndex(ids: readonly string[], preamble: string): string {
-  const imports = ids.map((id) => `import { ${id} } from "./${id}.js";`).join("\n");
-  return `${preamble}\n${imports}\n\n/** WGSL by kernel id. */\nexport const kernels: Readonly<Record<string, string>> = {\n${ids.map((id) => `  ${id},\n`).join("")}};\n`;
 }
