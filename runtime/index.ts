@@ -2,4 +2,5 @@
 export * from "./codegen.js";
 export { describeAdapter, requestBrowserDevice } from "./device.js";
 export { preprocess, resize } from "./image.js";
-export { readHeader, toSource, fromBlob, fromBytes, fromUrl } from "./weights.js";
+export { fromUrl } from "./url.js";
+export { readHeader, toSource, fromBlob, fromBytes } from "./weights.js";

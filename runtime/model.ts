@@ -3,10 +3,10 @@ import { adapterKey, chooseProfiles, chooseRoutines, isTable, usableChoices, typ
 import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type AdapterInfo, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
-import { openVariantWeights, type UploadWeights } from "./packed.js";
 import type { DType, Plan, Tuned } from "./plan.js";
 import { Session, type Wait } from "./session.js";
 import { elements, toBatch, withShape, type DecodeImage, type ModelInput, type Tensor } from "./tensor.js";
+import { openVariantWeights, type UploadWeights } from "./variant-weights.js";
 import { checkLimits, dtypeIsToBlame, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
 
