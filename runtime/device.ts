@@ -6,6 +6,8 @@ declare global {
   interface GPUDevice {}
   interface GPUAdapter {}
   interface GPUBuffer {}
+  interface GPUTexture {}
+  interface GPUCommandEncoder {}
 }
 
 /**

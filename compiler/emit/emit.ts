@@ -1,9 +1,10 @@
-import type { DType } from "../../runtime/plan.js";
+import type { DType, Plan } from "../../runtime/plan.js";
+import { imageColumns, imageRows, type ImageKernel } from "../kernels/image.js";
 import type { CompiledPlan } from "../plan/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { toSpec } from "../spec/written.js";
 import { version } from "../version.js";
-import { variantFiles, writeIndex, type RuntimeImports } from "./index-file.js";
+import { takesPhotographs, variantFiles, writeIndex, type RuntimeImports } from "./index-file.js";
 import { kernelFiles } from "./kernel-files.js";
 import { commandOf, packageJson, readme } from "./package-files.js";
 import { printData } from "./print.js";
@@ -56,6 +57,7 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
     sources.set(`${weightsFile}.ts`, `${preamble}\nimport type { WeightRecipe } from "${imports.codegen}";\n\n/** How a weight file becomes weight buffers in ${plan.dtype}: a row a packed tensor. */\nexport const recipe: WeightRecipe = ${printData(recipe)};\n`);
   });
   for (const [path, text] of kernelFiles(variants, preamble)) sources.set(path, text);
+  if (takesPhotographs(compiled.plan)) sources.set("images.ts", imagesFile(compiled.plan, imports.codegen, preamble));
   if (!shared) for (const [file, text] of runtimeSources()) sources.set(`runtime/${file}`, text);
   if (options.typecheck ?? true) typecheck(project, sources, shared);
 
@@ -72,4 +74,11 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
   files.set("README.md", readme(spec, compiled, command));
   files.set("package.json", packageJson(spec, { ...made, files: [...files.keys(), "package.json"].toSorted() }));
   return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** A module of its own: only who gives frames, canvases or textures loads it. */
+function imagesFile({ preprocess }: Plan, codegen: string, preamble: string): string {
+  const arithmetic = preprocess.rescale === "before" ? "floats" : "bytes";
+  const text = ({ id, code, workgroupSize }: ImageKernel): string => `{\n    id: ${JSON.stringify(id)},\n    workgroupSize: ${JSON.stringify(workgroupSize)},\n    code: /* wgsl */ \`\n${code}\`,\n  }`;
+  return `${preamble}\nimport type { ImageKernels } from "${codegen}";\n\n/** WGSL that prepares photographs on the device. */\nexport const imageKernels: ImageKernels = {\n  rows: ${text(imageRows(arithmetic))},\n  columns: ${text(imageColumns(arithmetic))},\n};\n`;
 }
