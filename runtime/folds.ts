@@ -48,18 +48,6 @@ export function scaleRows({ shape, data }: Register, start: number, end: number,
   return { shape, data: result };
 }
 
-export function scaleChannels({ shape, data }: Register, gamma: Register): Register | string {
-  const channels = shape[0] ?? 0;
-  if (channels === 0 || !areVectors([gamma], channels)) return "needs a tensor [channels, ...] and a vector [channels]";
-  const result = new Float64Array(data.length);
-  const run = result.length / channels;
-  for (let channel = 0; channel < channels; channel++) {
-    const factor = gamma.data[channel]!;
-    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = data[i]! * factor;
-  }
-  return { shape, data: result };
-}
-
 export function tokenTable(parts: readonly Register[], { prefix, patches, positions, bias }: Extract<WeightStep, { readonly op: "tokenTable" }>): Register | string {
   const dim = parts[0]?.shape.at(-1) ?? 0;
   const heads = parts.slice(0, Math.max(0, parts.length - Number(positions !== "none") - Number(bias)));
@@ -92,4 +80,14 @@ export function areVectors(registers: readonly Register[], length: number): bool
 
 export function equalShapes(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}
+
+/** How many runs an axis splits a tensor into, and the elements between neighbours along it. */
+export function around(shape: readonly number[], axis: number): [rows: number, inner: number] {
+  return [elementCount(shape.slice(0, axis)), elementCount(shape.slice(axis + 1))];
+}
+
+/** Zeros of the same element type. */
+export function like(data: Floats, length: number): Floats {
+  return data instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
 }

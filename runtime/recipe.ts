@@ -5,7 +5,7 @@
 
 import { firstNotFinite, indexAt, type Floats } from "./decode.js";
 import { VitcError, WeightsError } from "./errors.js";
-import { equalShapes, foldNormScale, foldNormShift, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
+import { around, equalShapes, foldNormScale, foldNormShift, like, scaleRows, tokenTable, type Register } from "./folds.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import type { RareStep } from "./rare-steps.js";
 import { elementCount } from "./safetensors.js";
@@ -58,7 +58,7 @@ async function rounded(values: Floats, { name, shape, dtype, steps }: PackedTens
 /** Steps that few models need: their code is loaded with the first. */
 const rareOps: Readonly<Record<RareStep["op"], true>> = {
   foldBatchNormScale: true, foldBatchNormShift: true, foldPixelScale: true, foldPixelShift: true, weightLinear: true, queryValueBias: true, differentialFactor: true,
-  resampleTable: true, resampleRelative: true, resamplePatch: true, rotaryTable: true, sincos2d: true, sincos1d: true,
+  resampleTable: true, resampleRelative: true, resamplePatch: true, rotaryTable: true, sincos2d: true, sincos1d: true, concat: true, scale: true, pad: true, scaleChannels: true,
 }; // prettier-ignore
 
 const isRare = (step: WeightStep): step is RareStep => Object.hasOwn(rareOps, step.op);
@@ -86,12 +86,6 @@ function evaluate(step: Exclude<WeightStep, RareStep>, at: (index: number) => Re
       return permute(at(step.of), step.axes);
     case "slice":
       return slice(at(step.of), step.axis, step.start, step.end);
-    case "concat":
-      return concat(step.of.map(at), step.axis);
-    case "scale":
-      return scale(at(step.of), step.factor);
-    case "pad":
-      return pad(at(step.of), step.shape);
     case "foldNormScale":
       return foldNormScale(at(step.of[0]), at(step.of[1]), step.centre);
     case "foldNormShift": {
@@ -100,8 +94,6 @@ function evaluate(step: Exclude<WeightStep, RareStep>, at: (index: number) => Re
     }
     case "scaleRows":
       return scaleRows(at(step.of), step.start, step.end, step.factor);
-    case "scaleChannels":
-      return scaleChannels(at(step.of[0]), at(step.of[1]));
     case "tokenTable":
       return tokenTable(step.of.map(at), step);
     default:
@@ -132,62 +124,6 @@ function slice({ shape, data }: Register, axis: number, start: number, end: numb
     result.set(data.subarray(first, first + (end - start) * inner), row * (end - start) * inner);
   }
   return { shape: sliced, data: result };
-}
-
-function concat(parts: readonly Register[], axis: number): Register | string {
-  const first = parts[0];
-  if (first === undefined || axis < 0 || axis >= first.shape.length) return `joins ${parts.length} tensors along axis ${axis}`;
-  if (parts.some(({ shape }) => shape.length !== first.shape.length || !equalShapes(shape.with(axis, 0), first.shape.with(axis, 0)))) {
-    return `joins ${parts.map(({ shape }) => `[${shape.join(", ")}]`).join(", ")} along axis ${axis}`;
-  }
-  const extent = parts.reduce((sum, { shape }) => sum + shape[axis]!, 0);
-  const [rows, inner] = around(first.shape, axis);
-  const wide = parts.find(({ data }) => data instanceof Float64Array) ?? first;
-  const result = like(wide.data, rows * extent * inner);
-  let offset = 0;
-  for (const { shape, data } of parts) {
-    const run = shape[axis]! * inner;
-    for (let row = 0; row < rows; row++) result.set(data.subarray(row * run, (row + 1) * run), row * extent * inner + offset);
-    offset += run;
-  }
-  return { shape: first.shape.with(axis, extent), data: result };
-}
-
-function scale({ shape, data }: Register, factor: number): Register {
-  const result = new Float64Array(data.length);
-  for (let i = 0; i < data.length; i++) result[i] = data[i]! * factor;
-  return { shape, data: result };
-}
-
-function pad({ shape, data }: Register, padded: readonly number[]): Register | string {
-  if (padded.length !== shape.length || padded.some((extent, axis) => extent < shape[axis]!)) return `grows [${shape.join(", ")}] to [${padded.join(", ")}]`;
-  // Axes after the last one that grows stay together, so each copy is as long as it can be.
-  const last = padded.findLastIndex((extent, axis) => extent !== shape[axis]);
-  if (last < 0) return { shape, data };
-  const result = like(data, elementCount(padded));
-  const run = elementCount(shape.slice(last));
-  const rows = run === 0 ? 0 : data.length / run;
-  for (let row = 0; row < rows; row++) {
-    let position = 0;
-    let stride = elementCount(padded.slice(last));
-    for (let axis = last - 1, rest = row; axis >= 0; axis--) {
-      position += (rest % shape[axis]!) * stride;
-      rest = Math.floor(rest / shape[axis]!);
-      stride *= padded[axis]!;
-    }
-    result.set(data.subarray(row * run, (row + 1) * run), position);
-  }
-  return { shape: padded, data: result };
-}
-
-/** How many runs an axis splits a tensor into, and the elements between neighbours along it. */
-function around(shape: readonly number[], axis: number): [rows: number, inner: number] {
-  return [elementCount(shape.slice(0, axis)), elementCount(shape.slice(axis + 1))];
-}
-
-/** Zeros of the same element type. */
-function like(data: Floats, length: number): Floats {
-  return data instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
 }
 
 function expectCount(name: string, shape: readonly number[], count: number): void {
