@@ -6,15 +6,19 @@ import { Model, type LoadOptions, type ModelDefinition } from "./model.js";
 export { abi, Model } from "./model.js";
 export { estimateModel } from "./estimate.js";
 export type { Estimate, EstimateInput, EstimateOptions, Thresholds } from "./estimate.js";
-export type { LoadOptions, ModelDefinition, Platform, Progress } from "./model.js";
+export type { ClassifyOptions, LoadOptions, ModelDefinition, Platform, Progress, RunOptions } from "./model.js";
+export type { Prediction } from "./classify.js";
+export type { ImageKernels } from "./definition.js";
+export type { BufferAt, DeviceOutputs, DeviceTensor, EncodeIO } from "./device-outputs.js";
+export type { RunManyOptions } from "./run-many.js";
 export type { AdapterInfo } from "./device.js";
 export type { Plan, WeightRecipe } from "./plan.js";
-export type { EncodedImage, ModelInput, Photograph, Tensor, TensorInput } from "./tensor.js";
+export type { BufferInput, DeviceImage, EncodedImage, ModelInput, Photograph, Tensor, TensorInput } from "./tensor.js";
 export type { ImagePixels } from "./image.js";
 export type { WeightsInput, WeightsSource } from "./weights.js";
 export { AbiError, AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "./errors.js";
 
 /** Loads a generated model: finds a device, builds the kernels, reads and packs the weights. See `LoadOptions`. */
-export function loadModel<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
-  return Model.load<Outputs>(definition, options);
+export function loadModel<Outputs extends object, Label extends string | undefined = never>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs, Label>> {
+  return Model.load<Outputs, Label>(definition, options);
 }

@@ -18,6 +18,12 @@ export interface LoadOptions {
   readonly weights: WeightsInput;
   /** A device of yours. It is never destroyed here. Without it one is requested. */
   readonly device?: GPUDevice;
+  /**
+   * Called when a device of yours is lost: gives another, on which the model is made again and what was running is run again, twice at most for
+   * a run. Without it a loss is a `DeviceLostError`. A device that the model requested itself is always made again. Either way the weights are
+   * read again from where they came from, so bytes given as `weights` are held as long as the model is: a URL, a path or a Blob takes less.
+   */
+  readonly onDeviceLost?: () => Promise<GPUDevice>;
   /** Which adapter to request: `auto` (default) takes a GPU, or else a software adapter and says so. */
   readonly adapter?: Exclude<AdapterChoice, "null">;
   /**
@@ -38,9 +44,10 @@ export interface LoadOptions {
   /** Ignore tensors of the file that the model does not use, instead of refusing the file. Default: false. */
   readonly allowExtra?: boolean;
   readonly onProgress?: (progress: Progress) => void;
+  /** Stops loading at once, whatever it waits for; `load` rejects with its reason. */
+  readonly signal?: AbortSignal;
   /** Gets what a user should know: a software adapter, ignored tensors. Default: `console.warn`. */
   readonly onNotice?: (notice: string) => void;
-  readonly signal?: AbortSignal;
 }
 
 /** The Node side of the runtime, as `runtime/node.ts` exports it. */
@@ -63,6 +70,18 @@ export interface Variant {
   readonly recipe: WeightRecipe;
 }
 
+/** WGSL that prepares photographs on the device, for one recipe: see compiler/kernels/image.ts. */
+export interface ImageKernels {
+  readonly rows: ImageKernelText;
+  readonly columns: ImageKernelText;
+}
+
+export interface ImageKernelText {
+  readonly id: string;
+  readonly code: string;
+  readonly workgroupSize: readonly [x: number, y: number, z: number];
+}
+
 /** What a generated package hands over. */
 export interface ModelDefinition {
   readonly abi: number;
@@ -72,4 +91,6 @@ export interface ModelDefinition {
   readonly command: string;
   /** Loads the Node side; called in Node only. */
   readonly platform: () => Promise<Platform>;
+  /** Loads the kernels that prepare photographs on the device; called with the first one that is there already. */
+  readonly images?: () => Promise<{ readonly imageKernels: ImageKernels }>;
 }

@@ -7,6 +7,8 @@ declare global {
   interface GPUAdapter {}
   interface GPUBuffer {}
   interface GPUComputePipeline {}
+  interface GPUTexture {}
+  interface GPUCommandEncoder {}
 }
 
 /**

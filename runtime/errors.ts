@@ -81,11 +81,11 @@ export class WeightsError extends VitcError {
   }
 }
 
-/** The GPU device went away while the model was in use. */
+/** The GPU device went away while the model was in use, and could not be replaced. */
 export class DeviceLostError extends VitcError {
   override readonly name = "DeviceLostError";
-  constructor(message: string) {
-    super("device-lost", message);
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("device-lost", message, options);
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * The steps of a recipe that fold one parameter into another: factors and shifts that a model applies between its products, put into their
- * weights. All compute in f64; each returns the result, or how its operands do not fit it.
+ * weights. All compute in f64; each returns the result, or how its operands do not fit it. Those of what stands before the first block are in
+ * `input-folds.ts`.
  */
 
 import type { Floats } from "./decode.js";
@@ -11,26 +12,6 @@ import { elementCount } from "./safetensors.js";
 export interface Register {
   readonly shape: readonly number[];
   readonly data: Floats;
-}
-
-export function foldBatchNormScale(weight: Register, gamma: Register, variance: Register, eps: number): Register | string {
-  const channels = weight.shape[0] ?? 0;
-  if (channels === 0 || !areVectors([gamma, variance], channels)) return `needs a weight [channels, ...] and two vectors [channels]`;
-  const result = new Float64Array(weight.data.length);
-  const run = result.length / channels;
-  for (let channel = 0; channel < channels; channel++) {
-    const factor = gamma.data[channel]! / Math.sqrt(variance.data[channel]! + eps);
-    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = weight.data[i]! * factor;
-  }
-  return { shape: weight.shape, data: result };
-}
-
-export function foldBatchNormShift(gamma: Register, beta: Register, mean: Register, variance: Register, eps: number): Register | string {
-  const channels = gamma.data.length;
-  if (!areVectors([gamma, beta, mean, variance], channels)) return "needs four vectors [channels]";
-  const result = new Float64Array(channels);
-  for (let i = 0; i < channels; i++) result[i] = beta.data[i]! - (mean.data[i]! * gamma.data[i]!) / Math.sqrt(variance.data[i]! + eps);
-  return { shape: [channels], data: result };
 }
 
 export function foldNormScale({ shape, data }: Register, gamma: Register, centre: boolean): Register | string {
@@ -58,55 +39,12 @@ export function foldNormShift({ shape, data }: Register, beta: Register, bias: R
   return { shape: [outs], data: result };
 }
 
-/** Elements of a convolution weight [out, channels, ...] between neighbours along `out` and along `channels`, or undefined if it has other channels. */
-function windows({ shape }: Register, channels: number): [inner: number, window: number] | undefined {
-  if (shape.length < 2 || shape[1] !== channels) return undefined;
-  return [elementCount(shape.slice(1)), elementCount(shape.slice(2))];
-}
-
-export function foldPixelScale(weight: Register, std: readonly number[]): Register | string {
-  const sizes = windows(weight, std.length);
-  if (!sizes) return `needs a weight [out, ${std.length}, ...]`;
-  const result = new Float64Array(weight.data.length);
-  for (let i = 0; i < result.length; i++) result[i] = weight.data[i]! / std[Math.floor(i / sizes[1]) % std.length]!;
-  return { shape: weight.shape, data: result };
-}
-
-export function foldPixelShift(weight: Register, bias: Register | undefined, mean: readonly number[], std: readonly number[]): Register | string {
-  const outs = weight.shape[0] ?? 0;
-  const sizes = windows(weight, std.length);
-  if (!sizes || mean.length !== std.length || (bias && !areVectors([bias], outs))) return `needs a weight [out, ${std.length}, ...] and at most one vector [out]`;
-  const [inner, window] = sizes;
-  const result = new Float64Array(outs);
-  for (let out = 0; out < outs; out++) {
-    let sum = bias ? bias.data[out]! : 0;
-    for (let i = 0; i < inner; i++) {
-      const channel = Math.floor(i / window);
-      sum -= (weight.data[out * inner + i]! * mean[channel]!) / std[channel]!;
-    }
-    result[out] = sum;
-  }
-  return { shape: [outs], data: result };
-}
-
 export function scaleRows({ shape, data }: Register, start: number, end: number, factor: number): Register | string {
   const rows = shape[0] ?? 0;
   if (!(0 <= start && start <= end && end <= rows)) return `scales rows ${start} to ${end} of [${shape.join(", ")}]`;
   const inner = elementCount(shape.slice(1));
   const result = new Float64Array(data);
   for (let i = start * inner; i < end * inner; i++) result[i]! *= factor;
-  return { shape, data: result };
-}
-
-export function scaleChannels({ shape, data }: Register, gamma: Register): Register | string {
-  const channels = shape[0] ?? 0;
-  if (channels === 0 || !areVectors([gamma], channels)) return "needs a tensor [channels, ...] and a vector [channels]";
-  const result = new Float64Array(data.length);
-  const run = result.length / channels;
-  for (let channel = 0; channel < channels; channel++) {
-    const factor = gamma.data[channel]!;
-    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = data[i]! * factor;
-  }
   return { shape, data: result };
 }
 
@@ -142,4 +80,14 @@ export function areVectors(registers: readonly Register[], length: number): bool
 
 export function equalShapes(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}
+
+/** How many runs an axis splits a tensor into, and the elements between neighbours along it. */
+export function around(shape: readonly number[], axis: number): [rows: number, inner: number] {
+  return [elementCount(shape.slice(0, axis)), elementCount(shape.slice(axis + 1))];
+}
+
+/** Zeros of the same element type. */
+export function like(data: Floats, length: number): Floats {
+  return data instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
 }

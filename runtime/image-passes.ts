@@ -11,16 +11,35 @@ export interface ImagePass {
   readonly invocations: readonly [x: number, y: number];
 }
 
-/** One photograph for the kernels of compiler/kernels/image.ts: all that they are bound to besides the model's input. */
-export interface ImagePasses {
+/** What the kernels of compiler/kernels/image.ts are bound to besides a photograph and the model's input, for photographs of one size. */
+export interface SizePasses {
   /** Which of the kernels: `floats` for recipes that rescale before they resize. */
   readonly arithmetic: "bytes" | "floats";
-  /** The rows of the photograph that are read, in whole words. */
-  readonly source: Uint8Array;
+  /** The rows of the photograph that are read: the first, and how many. */
+  readonly firstRow: number;
+  readonly sourceRows: number;
   /** Of the buffer between the kernels. */
   readonly stripBytes: number;
   readonly rows: ImagePass;
   readonly columns: ImagePass & { readonly values: Float32Array<ArrayBuffer> };
+}
+
+/** How pixels lie in memory. */
+export interface PixelLayout {
+  readonly width: number;
+  readonly height: number;
+  /** Bytes of a pixel. */
+  readonly stride: 1 | 3 | 4;
+  /** Pixels from a row to the next; default: its width. */
+  readonly pitch?: number;
+  /** Whether blue comes first. */
+  readonly swapped?: boolean;
+}
+
+/** One photograph for the kernels. */
+export interface ImagePasses extends SizePasses {
+  /** The rows of the photograph that are read, in whole words. */
+  readonly source: Uint8Array;
 }
 
 /**
@@ -31,18 +50,31 @@ export interface ImagePasses {
  */
 export function imagePasses(image: ImagePixels, spec: ImageSpec, offset = 0): ImagePasses {
   const stride = checkImage(image);
+  const passes = sizePasses({ width: image.width, height: image.height, stride }, spec, offset);
+  const { firstRow, sourceRows } = passes;
+  return { ...passes, source: wholeWords(image.data, firstRow * image.width * stride, (firstRow + sourceRows) * image.width * stride) };
+}
+
+/**
+ * The same for any photograph of a size.
+ *
+ * @throws InputError as `preprocess` does.
+ */
+export function sizePasses({ width: sourceWidth, height: sourceHeight, stride, pitch = sourceWidth, swapped = false }: PixelLayout, spec: ImageSpec, offset = 0): SizePasses {
   const channels = checkSpec(spec);
   const [, height, width] = spec.shape;
   const recipe = spec.preprocess;
-  const frame = frameOf(image, recipe, height, width);
-  const { across, down, firstRow, rows } = passesFor(image, frame.width, frame.height, frame.area, recipe.interpolation);
+  const size = { width: sourceWidth, height: sourceHeight };
+  const frame = frameOf(size, recipe, height, width);
+  const { across, down, firstRow, rows } = passesFor(size, frame.width, frame.height, frame.area, recipe.interpolation);
   const { area } = frame;
   const floats = recipe.rescale === "before";
-  const rowsParams = Uint32Array.of(area.width, rows, image.width, stride, across.room, channels === 1 && stride > 1 ? 1 : 0, 0);
+  const rowsParams = Uint32Array.of(area.width, rows, pitch, stride, across.room, channels === 1 && stride > 1 ? 1 : 0, 0, swapped ? 1 : 0);
   new Float32Array(rowsParams.buffer)[6] = recipe.rescaleFactor;
   return {
     arithmetic: floats ? "floats" : "bytes",
-    source: wholeWords(image.data, firstRow * image.width * stride, (firstRow + rows) * image.width * stride),
+    firstRow,
+    sourceRows: rows,
     stripBytes: area.width * rows * (floats ? 16 : 4),
     rows: { params: rowsParams, taps: packTaps(across, 0, floats), invocations: [area.width, rows] },
     columns: {

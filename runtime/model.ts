@@ -1,49 +1,42 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { adapterKey, chooseProfiles, chooseRoutines, isTable, usableChoices, type ChooseOptions, type Chosen } from "./choose.js";
-import type { LoadOptions, ModelDefinition, Platform, Variant } from "./definition.js";
-import { adapterName, describeAdapter, messageOf, type AdapterInfo, type OpenedDevice } from "./device.js";
-import { AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
-import { openVariantWeights, type UploadWeights } from "./packed.js";
-import type { DType, Plan, Tuned } from "./plan.js";
-import { Session, type Wait } from "./session.js";
-import { elements, toBatch, withShape, type DecodeImage, type ModelInput, type Tensor } from "./tensor.js";
-import { checkAbi, checkLimits, dtypeIsToBlame, isNode, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
-import type { WeightsInput } from "./weights.js";
+import { adapterKey, chooseRoutines, usableChoices, type Chosen } from "./choose.js";
+import type { Prediction } from "./classify.js";
+import type { LoadOptions, ModelDefinition } from "./definition.js";
+import type { DeviceOutputs, EncodeIO } from "./device-outputs.js";
+import { adapterName, type AdapterInfo } from "./device.js";
+import { VitcError } from "./errors.js";
+import { checkAlive, checkLoad, type Engine } from "./load.js";
+import type { DType, Plan } from "./plan.js";
+import type { RunManyOptions } from "./run-many.js";
+import { run, Runner } from "./runner.js";
+import { elements, type ModelInput, type Tensor } from "./tensor.js";
+
+export interface RunOptions {
+  /** Stops waiting at once: the run rejects with the signal's reason, and what it had not put to the GPU yet is left out. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ClassifyOptions extends RunOptions {
+  /** How many classes an image gets. Default: 5. More than there are gives all. */
+  readonly top?: number;
+}
 
 /** A model can stand in a `using` declaration. (Said by an interface because the declaration of a computed method is emitted twice.) */
 // eslint-disable-next-line @typescript-eslint/no-unused-vars -- an interface that merges with a class must repeat its type parameters
-export interface Model<Outputs extends object> extends Disposable {}
+export interface Model<Outputs extends object, Label extends string | undefined = never> extends Disposable {}
 
-/** A model on a device, ready to run. */
-export class Model<Outputs extends object> {
-  private readonly plan: Plan;
-  private queue: Promise<unknown> = Promise.resolve();
-  private disposed = false;
-
-  private constructor(
-    variant: Variant,
-    private readonly session: Session,
-    private chosen: ReadonlyMap<string, Chosen>,
-    private readonly opened: OpenedDevice,
-    private readonly ownsDevice: boolean,
-    private readonly watch: DeviceWatch,
-    /** What load went by: the adapter, its features, the tables, the kernels that the device refused. */
-    private readonly chooseOptions: ChooseOptions,
-    private readonly decode: DecodeImage,
-    /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
-    readonly ignored: readonly string[],
-  ) {
-    this.plan = variant.plan;
-  }
+/** A model on a device, ready to run. `Label` is what its classes are called, `undefined` for classes without names, `never` for none. */
+export class Model<Outputs extends object, Label extends string | undefined = never> {
+  private constructor(private readonly runner: Runner) {}
 
   /** How matrices are stored. */
   get dtype(): DType {
-    return this.plan.dtype;
+    return this.runner.plan.dtype;
   }
 
   /** How each routine of the plan is done on this adapter, and what decided it, by the routine's id. */
   get routines(): ReadonlyMap<string, Chosen> {
-    return this.chosen;
+    return this.runner.engine.chosen;
   }
 
   /**
@@ -52,261 +45,164 @@ export class Model<Outputs extends object> {
    * @throws VitcError (input) for a routine or choice that the plan does not have or that this adapter cannot run.
    */
   async choose(choices: Readonly<Record<string, string>>): Promise<void> {
-    this.checkUsable();
-    checkChoices(this.plan, choices);
-    const { adapter } = this.opened;
-    const { tuned = [] } = this.chooseOptions;
-    const chosen = chooseRoutines(this.plan, { ...this.chooseOptions, tuned: [{ adapter: adapterKey(adapter), choices }, ...tuned] });
-    for (const [id, name] of Object.entries(choices)) {
-      const found = chosen.get(id);
-      if (found === undefined) throw new VitcError("input", `${this.plan.name} has no routine ${id}`);
-      if (found.choice.name !== name) throw new VitcError("input", `${id} cannot be done by ${name} on ${adapterName(adapter)}: what can be chosen there is ${this.usableNames(id).join(", ")}`);
-    }
-    const result = this.queue.then(async () => {
-      this.checkUsable();
-      await this.session.choose(chosen);
-      this.checkUsable();
-      this.chosen = chosen;
-    });
-    this.queue = result.catch(() => undefined);
-    return result;
+    this.runner.checkUsable();
+    checkChoices(this.runner.plan, choices);
+    // What is wrong is said before anything is waited for.
+    chooseBy(this.runner.engine, choices);
+    return this.runner.choose(choices, (engine) => chooseBy(engine, choices));
   }
 
   /** The adapter that the model runs on. */
   get adapter(): AdapterInfo {
-    return this.opened.adapter;
+    return this.runner.engine.opened.adapter;
+  }
+
+  /** The device that the model runs on. One that the model requested is another after it was lost. */
+  get device(): GPUDevice {
+    return this.runner.engine.opened.device;
   }
 
   /** Class names, one a logit; empty if the spec has none. */
   get labels(): readonly string[] {
-    return this.plan.labels;
+    return this.runner.plan.labels;
+  }
+
+  /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
+  get ignored(): readonly string[] {
+    return this.runner.engine.ignored;
   }
 
   /** Bytes of GPU memory that the model holds. */
   get gpuBytes(): number {
-    return this.session.bytes;
+    return this.runner.engine.session.bytes;
   }
 
   /**
-   * Runs 1 to n images and returns every output, with `shape` [n, ...]. The images are taken when it is called, so they may change right
-   * after. Calls may overlap: they run in the order they were made; image files are decoded while other calls run.
+   * Runs 1 to n images and returns every output, with `shape` [n, ...]. Images in memory are taken when it is called, so they may change right
+   * after; those on the device or in the page are to be left as they are until it is settled. Calls may overlap: they run in the order they were
+   * made; image files are decoded while other calls run. A run during which a device is lost is run again on another, see `LoadOptions`.
    * @throws InputError if the images do not fit or cannot be decoded; DeviceLostError if the GPU went away; VitcError after `dispose`.
    */
-  async run(input: ModelInput, options?: { readonly signal?: AbortSignal } | null): Promise<Outputs> {
+  async run(input: ModelInput, options?: RunOptions | null): Promise<Outputs> {
+    // The generated package states Outputs from the same plan.
+    return (await this.inTurn(input, options, (engine, taken, signal) => run(engine, taken, signal))) as Outputs;
+  }
+
+  /**
+   * Runs images as `run` does, and says for each which classes it shows, the most probable first: softmax over the logits, of equal ones the
+   * lower index first.
+   * @throws InputError as `run` does, for a `top` that is no whole number of at least 1, and for logits that are not finite.
+   */
+  async classify(this: [Label] extends [never] ? never : Model<Outputs, Label>, input: ModelInput, options?: ClassifyOptions | null): Promise<readonly (readonly Prediction<Label>[])[]> {
+    return (this as Model<Outputs, Label>).predict(input, options);
+  }
+
+  private async predict(input: ModelInput, options: ClassifyOptions | null | undefined): Promise<readonly (readonly Prediction<Label>[])[]> {
+    const { main, labels } = this.runner.plan;
+    if (!main.classes) throw new VitcError("input", `${this.runner.plan.name} has no classes; run gives its outputs`);
+    const { checkTop, topClasses } = await import("./classify.js");
+    const top = checkTop(options?.top ?? 5);
+    const logits = ((await this.run(input, options)) as Readonly<Record<string, Tensor>>)[main.name]!;
+    const [images, width = 1] = logits.shape;
+    return Array.from({ length: images }, (_, i) => topClasses(logits.subarray(i * width, (i + 1) * width), labels as readonly Label[], top));
+  }
+
+  /**
+   * Runs a stream of inputs, each as `run` would, and yields their outputs in the same order. Up to `ahead` inputs beyond the one that is waited
+   * for are decoded, uploaded and computed meanwhile, and no more are taken from the source: what is in memory does not grow with the stream.
+   * Leaving the loop ends the source as well. An error of the source, or of an input, ends the stream in its place.
+   * @throws what `run` throws; VitcError (input) for what cannot be iterated and for an `ahead` that is no whole number from 0 to 16.
+   */
+  async *runMany(inputs: AsyncIterable<ModelInput> | Iterable<ModelInput>, options?: RunManyOptions | null): AsyncGenerator<Outputs, void, undefined> {
+    this.runner.checkUsable();
+    const { runMany } = await import("./run-many.js");
+    yield* runMany(this.runner, inputs, options ?? {}) as AsyncGenerator<Outputs, void, undefined>;
+  }
+
+  /**
+   * Runs images as `run` does, and leaves the outputs on the device: they are never read back. It is settled when the work is in the queue of
+   * `device`, where commands of yours come behind it. Each output is a buffer of its own that stays as it is, whatever the model does, until you
+   * dispose it; those of a device that is lost are lost with it.
+   * @throws as `run` does; OutOfMemoryError when there is no room for the outputs.
+   */
+  async runOnDevice(input: ModelInput, options?: RunOptions | null): Promise<DeviceOutputs<Outputs>> {
+    const { runOnDevice } = await import("./device-outputs.js");
+    return (await this.inTurn(input, options, async (engine, taken) => runOnDevice(engine, await taken.get()))) as DeviceOutputs<Outputs>;
+  }
+
+  /**
+   * Puts a run into a command encoder of yours, outside of passes: images are copied from your buffer, outputs to your buffers, and nothing is
+   * submitted or waited for. It takes no turn: your submit decides when it runs, and other runs of the model may come before or after, whole. It
+   * is settled as soon as its code is there, so `await` it before `encoder.finish()`. Images are f32 values that are preprocessed already. On a
+   * software adapter such a run may take longer than a browser lets one submit take.
+   * @throws InputError for buffers that lack a usage or are too small, and for outputs that the model does not have; VitcError after `dispose`;
+   *   DeviceLostError, since an encoder is of one device.
+   */
+  async encode(encoder: GPUCommandEncoder, io: EncodeIO<keyof Outputs & string>): Promise<void> {
+    const { encodeRun } = await import("./device-outputs.js");
+    this.runner.checkUsable();
+    checkAlive(this.runner.plan, this.runner.engine.watch);
+    encodeRun(this.runner.engine, encoder, io);
+  }
+
+  /**
+   * Runs every profile once on an image of zeros. The driver does the last of its work with the first run, which then takes longer than those
+   * after it.
+   */
+  async warmup(options?: RunOptions | null): Promise<void> {
+    this.runner.checkUsable();
+    const signal = options?.signal;
+    await this.runner.enqueue(async ({ session, variant: { plan } }) => {
+      for (const { batch } of plan.programs.infer) {
+        signal?.throwIfAborted();
+        await session.run(batch, new Float32Array(batch * elements(plan.input.shape)), () => undefined);
+      }
+    }, signal);
+  }
+
+  /** Takes images now, and does something with them when those before are done. */
+  private async inTurn<Result>(input: ModelInput, options: RunOptions | null | undefined, work: (engine: Engine, taken: ReturnType<Runner["take"]>, signal: AbortSignal | undefined) => Promise<Result>): Promise<Result> {
     const signal = options?.signal;
     signal?.throwIfAborted();
-    this.checkUsable();
-    const made = toBatch(input, this.plan, this.decode);
-    // A run that waits for its turn looks at them then.
-    if (made instanceof Promise) made.catch(() => undefined);
-    // Whoever gave f32 values keeps them, and may write the next image there before this run has its turn.
-    const batch = made instanceof Promise || !keptBy(input, made.data) ? made : { ...made, data: made.data.slice() };
-    const result = this.queue.then(async () => {
-      const { data, count } = await batch;
-      return this.runNow(data, count, signal);
-    });
-    this.queue = result.catch(() => undefined);
-    return result;
-  }
-
-  private async runNow(data: Float32Array, count: number, signal: AbortSignal | undefined): Promise<Outputs> {
-    const { plan } = this;
-    const size = elements(plan.input.shape);
-    const results = plan.outputs.map(({ shape }) => new Float32Array(count * elements(shape)));
-    let done = 0;
-    for (const { batch } of chooseProfiles(plan.programs.infer, count)) {
-      signal?.throwIfAborted();
-      this.checkUsable();
-      const images = Math.min(batch, count - done);
-      try {
-        await this.session.run(batch, data.subarray(done * size, (done + images) * size), (output, values) => {
-          const width = elements(plan.outputs[output]!.shape);
-          results[output]!.set(values.subarray(0, images * width), done * width);
-        });
-      } catch (error) {
-        // Why it failed says more than what failed, and news of a lost device may come a moment later.
-        await new Promise((turn) => setTimeout(turn));
-        this.checkUsable();
-        throw error;
-      }
-      done += images;
-    }
-    // The generated package states Outputs from the same plan.
-    return Object.fromEntries(plan.outputs.map(({ name, shape }, i) => [name, withShape(results[i]!, [count, ...shape])])) as Outputs;
-  }
-
-  private usableNames(id: string): readonly string[] {
-    const kernels = new Map(this.plan.kernels.map((kernel) => [kernel.id, kernel]));
-    return this.plan.routines.filter((routine) => routine.id === id).flatMap((routine) => usableChoices(routine, kernels, this.chooseOptions).map(({ name }) => name));
-  }
-
-  private checkUsable(): void {
-    if (this.disposed) throw new VitcError("disposed", `${this.plan.name} was disposed; load it again`);
-    checkAlive(this.plan, this.watch);
+    this.runner.checkUsable();
+    const taken = this.runner.take(input);
+    return this.runner.enqueue((engine) => work(engine, taken, signal), signal, () => taken.release());
   }
 
   /** Frees the GPU memory (and the device, unless it is yours). Runs under way fail: the model was disposed. */
   dispose(): void {
-    if (this.disposed) return;
-    this.disposed = true;
-    this.session.dispose();
-    if (this.ownsDevice) this.opened.device.destroy();
+    this.runner.dispose();
   }
 
   /** Used by generated packages; see their `load`. */
-  static async load<Outputs extends object>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs>> {
-    checkAbi(definition);
+  static async load<Outputs extends object, Label extends string | undefined = never>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs, Label>> {
+    checkLoad(definition, options);
     const { name } = definition.variants[0].plan;
-    if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
-    const { device, onProgress, signal, allowExtra } = options;
-    const notice = options.onNotice ?? ((text: string) => console.warn(`${name}: ${text}`));
-    const allowed = variantsFor(definition, options.dtype ?? "auto");
-    checkTables(name, options.tuned);
-    signal?.throwIfAborted();
-    const platform = isNode() ? await definition.platform() : undefined;
-    const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
-    // A file that does not fit is named before a GPU is asked for anything.
-    const weights = await openVariantWeights(allowed, source, { allowExtra, signal });
-    try {
-      const { variants: wanted } = weights;
-      const checked = await weights.open(wanted[0]);
-      if (weights.notice !== undefined) notice(weights.notice);
-      onProgress?.({ stage: "device", loaded: 0, total: 1 });
-      const opened = device ? { device, adapter: describeAdapter(device.adapterInfo) } : await openFor(wanted, options, platform);
-      try {
-        onProgress?.({ stage: "device", loaded: 1, total: 1 });
-        const { adapter } = opened;
-        if (adapter.notice !== undefined) notice(adapter.notice);
-        const runnable = runnableVariants(definition, wanted, opened);
-        if (runnable[0] !== wanted[0]) notice(`${device ? `your device on ${adapterName(adapter)} was made without` : `${adapterName(adapter)} has no`} ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${runnable[0].plan.dtype} is used`);
-        const startOptions = { ...options, notice, wait: adapter.software ? platform?.wait : undefined, decode: platform?.decodeImage ?? inBrowser(opened.device) };
-        for (const [i, variant] of runnable.entries()) {
-          const next = runnable[i + 1];
-          const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
-          try {
-            return await Model.start<Outputs>(variant, variant === wanted[0] ? checked : await weights.open(variant), opened, { ...startOptions, tuned });
-          } catch (error) {
-            if (next === undefined || !dtypeIsToBlame(error)) throw error;
-            notice(`${variant.plan.dtype} cannot be used: ${messageOf(error)}; ${next.plan.dtype} is used`);
-          }
-        }
-        throw new VitcError("validation", `${name} has no variant`);
-      } catch (error) {
-        if (!device) opened.device.destroy();
-        throw error;
-      }
-    } finally {
-      weights.close();
-    }
+    return new Model<Outputs, Label>(await Runner.open(definition, options, options.onNotice ?? ((text) => console.warn(`${name}: ${text}`))));
   }
-
-  /** Kernels and weights onto a device. */
-  private static async start<Outputs extends object>(variant: Variant, uploadWeights: UploadWeights, opened: OpenedDevice, options: StartOptions): Promise<Model<Outputs>> {
-    const { plan, kernels } = variant;
-    const { device, adapter } = opened;
-    const { onProgress, signal, allowExtra, tuned, wait, decode, notice } = options;
-    const watch = watchDevice(device);
-    if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
-    if (options.device) checkLimits(plan, device);
-    signal?.throwIfAborted();
-    const onPipeline = onProgress && ((loaded: number, total: number) => onProgress({ stage: "pipelines", loaded, total }));
-    const session = await Session.create({ device, plan, kernels, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
-    try {
-      const { chosen, chooseOptions } = await chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice });
-      const { ignored } = await uploadWeights({ allowExtra, onProgress, signal, upload: (buffer, offset, data) => session.upload(buffer, offset, data) });
-      const model = new Model<Outputs>(variant, session, chosen, opened, !options.device, watch, chooseOptions, decode, ignored);
-      model.checkUsable();
-      if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
-      return model;
-    } catch (error) {
-      session.dispose();
-      throw error;
-    }
-  }
-}
-
-interface StartOptions extends LoadOptions {
-  readonly tuned: readonly Tuned[];
-  readonly wait: Wait | undefined;
-  readonly decode: DecodeImage;
-  readonly notice: (text: string) => void;
 }
 
 Model.prototype[Symbol.dispose] = function (this: Model<object>): void {
   this.dispose();
 };
 
-/** Whether what is run is the caller's own memory. */
-const keptBy = (input: ModelInput, data: Float32Array): boolean => data === input || (typeof input === "object" && "shape" in input);
-
-/** The browser's decoder is imported with the first image file: pages that give pixels do without. */
-function inBrowser(device: GPUDevice): DecodeImage {
-  return async (source) => (await import("./web-image.js")).decodeImage(source, device);
-}
-
-/** What is known of a device's end. It outlives models on a shared device, so it holds nothing of them. */
-interface DeviceWatch {
-  lost?: string;
-}
-
-function watchDevice(device: GPUDevice): DeviceWatch {
-  const watch: DeviceWatch = {};
-  void device.lost.then(({ reason, message }) => {
-    watch.lost = message || reason;
-  });
-  return watch;
-}
-
-function checkAlive({ name }: Plan, { lost }: DeviceWatch): void {
-  if (lost !== undefined) throw new DeviceLostError(`The GPU device of ${name} was lost (${lost}); load the model again`);
-}
-
-/** Chooses kernels and builds them. Those that the device refuses, though it seemed to be able to run them, are done without, if every routine has another way. */
-async function chooseAccepted(session: Session, plan: Plan, options: ChooseOptions, { watch, notice }: { readonly watch: DeviceWatch; readonly notice: (text: string) => void }): Promise<{ readonly chosen: ReadonlyMap<string, Chosen>; readonly chooseOptions: ChooseOptions }> {
-  const refused = new Set<string>();
-  const chooseOptions = { ...options, refused };
+/** @throws VitcError (input) */
+function chooseBy({ variant: { plan }, opened: { adapter }, chooseOptions }: Engine, choices: Readonly<Record<string, string>>): ReadonlyMap<string, Chosen> {
+  const { tuned = [] } = chooseOptions;
   const kernels = new Map(plan.kernels.map((kernel) => [kernel.id, kernel]));
-  for (;;) {
-    const chosen = chooseRoutines(plan, chooseOptions);
-    try {
-      await session.choose(chosen);
-      return { chosen, chooseOptions };
-    } catch (error) {
-      // A lost device refuses everything, and news of it may come a moment later.
-      await new Promise((turn) => setTimeout(turn));
-      checkAlive(plan, watch);
-      if (!(error instanceof KernelError)) throw error;
-      for (const kernel of error.kernels) refused.add(kernel);
-      if (plan.routines.some((routine) => usableChoices(routine, kernels, chooseOptions).length === 0)) throw error;
-      notice(`${error.message}; other kernels do its work`);
-    }
+  const chosen = chooseRoutines(plan, { ...chooseOptions, tuned: [{ adapter: adapterKey(adapter), choices }, ...tuned] });
+  for (const [id, name] of Object.entries(choices)) {
+    const found = chosen.get(id);
+    if (found === undefined) throw new VitcError("input", `${plan.name} has no routine ${id}`);
+    const usable = plan.routines.filter((routine) => routine.id === id).flatMap((routine) => usableChoices(routine, kernels, chooseOptions).map((choice) => choice.name));
+    if (found.choice.name !== name) throw new VitcError("input", `${id} cannot be done by ${name} on ${adapterName(adapter)}: what can be chosen there is ${usable.join(", ")}`);
   }
-}
-
-/** What `vitc tune` measured on this machine. A model runs without it as well, so it never keeps one from loading. */
-async function tunedHere({ fingerprint }: Plan, platform: Platform | undefined, notice: (text: string) => void): Promise<readonly Tuned[]> {
-  try {
-    return (await platform?.tuned?.(fingerprint)) ?? [];
-  } catch (error) {
-    notice(`measured choices of kernels are not used: ${messageOf(error)}`);
-    return [];
-  }
-}
-
-/** Callers may come from JavaScript. */
-function checkTables(name: string, tables: unknown): void {
-  if (tables !== undefined && !(Array.isArray(tables) && tables.every(isTable))) throw new VitcError("input", `${name}: tuned is a list of tables { adapter, choices }, as vitc tune --out writes them`);
+  return chosen;
 }
 
 /** Callers may come from JavaScript. */
 function checkChoices({ name }: Plan, choices: unknown): void {
   if (typeof choices !== "object" || choices === null || !Object.values(choices).every((choice) => typeof choice === "string")) throw new VitcError("input", `${name}: choose takes names of choices by routine, { routine: choice }; {} takes all back`);
-}
-
-/** In Node a string that is no URL is a path, and so is a file: URL. */
-function isPath(weights: WeightsInput): weights is string | URL {
-  if (weights instanceof URL) return weights.protocol === "file:";
-  return typeof weights === "string" && (!/^[a-z][a-z0-9+.-]+:/i.test(weights) || weights.startsWith("file:"));
 }
 
 export { abi, type LoadOptions, type ModelDefinition, type Platform, type Progress, type Variant } from "./definition.js";

@@ -1,11 +1,11 @@
+import { bufferUsage as usage, createBuffers, scoped, type BufferRequest } from "./buffers.js";
 import { messageOf } from "./device.js";
-import { DeviceLostError, KernelError, OutOfMemoryError, VitcError } from "./errors.js";
+import { DeviceLostError, KernelError, VitcError } from "./errors.js";
 import { launchesOf, type Chosen } from "./choose.js";
 import type { Dispatch, Kernel, Launch, Plan, Profile, View } from "./plan.js";
 import type { Packed } from "./recipe.js";
 
-// WebGPU's flags by value: Node has no globals for them, and these numbers are part of the standard.
-const usage = { mapRead: 0x1, copySource: 0x4, copyDestination: 0x8, storage: 0x80 } as const;
+// WebGPU's flags by value, as those of buffers.
 const mapRead = 0x1;
 const computeStage = 0x4;
 
@@ -27,6 +27,8 @@ interface Recorded {
 interface RecordedProfile {
   readonly profile: Profile;
   readonly launches: readonly Recorded[];
+  /** The parts of a staging buffer that its outputs are copied to. */
+  readonly staged: readonly Range[];
   /** Whether the device has accepted its commands once. */
   checked: boolean;
 }
@@ -35,6 +37,17 @@ interface RecordedProfile {
 export type Wait = <T>(work: Promise<T>) => Promise<T>;
 
 const justWait: Wait = (work) => work;
+
+/** Bytes of a buffer. */
+export interface Range {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Bytes of a buffer on the device, to copy from or to. */
+export interface BufferRange extends Range {
+  readonly buffer: GPUBuffer;
+}
 
 export interface SessionOptions {
   readonly device: GPUDevice;
@@ -51,12 +64,15 @@ export interface SessionOptions {
 
 /**
  * A plan on a device: all buffers, pipelines and bind groups, made once, by `create` and `choose`. A run writes the input, replays the recorded dispatches in one
- * compute pass and one submit, and reads the outputs back; it makes no GPU object but the command buffer.
+ * compute pass and one submit, and reads the outputs back; it makes no GPU object but the command buffer. Outputs and images that are on the
+ * device already are copied there, in the same submit.
  */
 export class Session {
   private readonly device: GPUDevice;
   private readonly software: boolean;
   private readonly wait: Wait;
+  /** What others made for its runs, to be counted and freed with it. */
+  readonly extras: Set<GPUBuffer | GPUTexture> = new Set();
   private uploading = 0;
   private readonly pipelines = new Map<string, BuiltPipeline>();
   private profiles: ReadonlyMap<number, RecordedProfile> = new Map();
@@ -77,8 +93,17 @@ export class Session {
    */
   static async create(options: SessionOptions): Promise<Session> {
     const { device, plan } = options;
-    const { buffers, staging } = await allocate(device, bufferSizes(plan), Math.max(...plan.programs.infer.map((profile) => profile.readbackBytes)));
-    return new Session(options, buffers, staging);
+    const sizes = [...bufferSizes(plan)];
+    const [staging, ...made] = await createBuffers(device, [stagingOf(plan), ...sizes.map(([label, bytes]) => ({ label, bytes, usage: usage.storage | usage.copyDestination | usage.copySource }))]);
+    return new Session(options, new Map(sizes.map(([name], i) => [name, made[i]!])), staging!);
+  }
+
+  /**
+   * More buffers that outputs can be copied to for reading, for runs that are under way at once. Whoever asked for them destroys them.
+   * @throws OutOfMemoryError
+   */
+  createStaging(count: number): Promise<GPUBuffer[]> {
+    return createBuffers(this.device, Array.from({ length: count }, () => stagingOf(this.options.plan)));
   }
 
   /**
@@ -99,9 +124,10 @@ export class Session {
     this.profiles = new Map(recorded);
   }
 
-  /** Bytes of all GPU buffers that the session holds. */
+  /** Bytes of all GPU buffers and textures that the session holds. */
   get bytes(): number {
-    return [...this.buffers.values(), this.staging].reduce((sum, buffer) => sum + buffer.size, 0);
+    // Its textures have four bytes a pixel.
+    return [...this.buffers.values(), this.staging, ...this.extras].reduce((sum, resource) => sum + ("size" in resource ? resource.size : resource.width * resource.height * 4), 0);
   }
 
   /** Writes packed weights at a byte offset of weight buffer `buffer`. Resolves when more may come: copies under way are bounded. */
@@ -119,21 +145,37 @@ export class Session {
    * `collect` gets each output's values for the whole batch, valid during the call only. Runs must not overlap.
    * @throws DeviceLostError; VitcError if the device refuses the commands.
    */
-  async run(batch: number, input: Float32Array, collect: (output: number, values: Float32Array) => void): Promise<void> {
+  async run(batch: number, input: Float32Array | BufferRange, collect: (output: number, values: Float32Array) => void): Promise<void> {
+    await this.submit(batch, input);
+    await this.read(batch, collect);
+  }
+
+  /**
+   * Puts one profile to the device's queue, and does not wait for it. Submits must not overlap; once this is settled the next may come, since
+   * the queue does all in order. Outputs are copied to `to`: a staging buffer, which `read` must have read before, or a range for each output.
+   * @throws VitcError if the device refuses the commands.
+   */
+  async submit(batch: number, input: Float32Array | BufferRange, to: GPUBuffer | readonly (BufferRange | undefined)[] = this.staging): Promise<void> {
     const recorded = this.profiles.get(batch)!;
-    const { profile } = recorded;
-    const { staging } = this;
+    const targets = "length" in to ? to : recorded.staged.map((range) => ({ ...range, buffer: to }));
+    const ownMemory = input instanceof Float32Array && !("length" in to);
     const replay = (): void => {
-      this.device.queue.writeBuffer(this.buffers.get("input")!, 0, input.buffer, input.byteOffset, input.byteLength);
-      this.encode(recorded);
+      if (input instanceof Float32Array) this.device.queue.writeBuffer(this.buffers.get("input")!, 0, input.buffer, input.byteOffset, input.byteLength);
+      this.encodeAndSubmit(recorded, input, targets);
     };
-    if (recorded.checked) replay();
-    else {
-      // The same commands are replayed ever after: what is valid once stays valid.
-      const [, error] = await scoped(this.device, ["validation"], replay);
-      if (error) throw new VitcError("validation", `The device refused to run ${profile.dispatches[0]!.label}...: ${error.message}`);
-      recorded.checked = true;
-    }
+    // The same commands are replayed ever after: what is valid once stays valid. Buffers of others are looked at each time.
+    if (recorded.checked && ownMemory) return replay();
+    const [, error] = await scoped(this.device, ["validation"], replay);
+    if (error) throw new VitcError("validation", `The device refused to run ${recorded.profile.dispatches[0]!.label}...: ${error.message}`);
+    recorded.checked ||= ownMemory;
+  }
+
+  /**
+   * Waits for the outputs that a `submit` copies to a staging buffer. `collect` is called as by `run`.
+   * @throws DeviceLostError
+   */
+  async read(batch: number, collect: (output: number, values: Float32Array) => void, staging: GPUBuffer = this.staging): Promise<void> {
+    const { profile } = this.profiles.get(batch)!;
     try {
       await this.wait(staging.mapAsync(mapRead));
     } catch (error) {
@@ -148,12 +190,34 @@ export class Session {
     }
   }
 
-  private encode({ profile, launches }: RecordedProfile): void {
+  /** Puts one profile into an encoder of somebody's, outside of passes: images come from `input`, each output goes to its range of `targets`. */
+  encode(encoder: GPUCommandEncoder, batch: number, input: BufferRange, targets: readonly (BufferRange | undefined)[]): void {
+    const recorded = this.profiles.get(batch)!;
+    this.copyInput(encoder, input);
+    const pass = encoder.beginComputePass();
+    for (const launch of recorded.launches) dispatch(pass, launch);
+    pass.end();
+    this.copyOutputs(encoder, recorded, targets);
+  }
+
+  private copyInput(encoder: GPUCommandEncoder, { buffer, offset, bytes }: BufferRange): void {
+    encoder.copyBufferToBuffer(buffer, offset, this.buffers.get("input")!, 0, bytes);
+  }
+
+  private copyOutputs(encoder: GPUCommandEncoder, { profile }: RecordedProfile, targets: readonly (BufferRange | undefined)[]): void {
+    profile.outputs.forEach(({ view: [source, from] }, i) => {
+      const target = targets[i];
+      if (target) encoder.copyBufferToBuffer(this.buffers.get(source)!, from, target.buffer, target.offset, target.bytes);
+    });
+  }
+
+  private encodeAndSubmit(recorded: RecordedProfile, input: Float32Array | BufferRange, targets: readonly (BufferRange | undefined)[]): void {
     const { device } = this;
     let encoder = device.createCommandEncoder();
+    if (!(input instanceof Float32Array)) this.copyInput(encoder, input);
     let pass = encoder.beginComputePass();
     let flops = 0;
-    for (const { pipeline, bindGroup, workgroups, flops: more } of launches) {
+    for (const launch of recorded.launches) {
       if (this.software && flops > softwarePassFlops) {
         pass.end();
         device.queue.submit([encoder.finish()]);
@@ -161,13 +225,11 @@ export class Session {
         pass = encoder.beginComputePass();
         flops = 0;
       }
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, bindGroup);
-      pass.dispatchWorkgroups(...workgroups);
-      flops += more;
+      dispatch(pass, launch);
+      flops += launch.flops;
     }
     pass.end();
-    for (const { view: [buffer, offset, bytes], readback } of profile.outputs) encoder.copyBufferToBuffer(this.buffers.get(buffer)!, offset, this.staging, readback, bytes);
+    this.copyOutputs(encoder, recorded, targets);
     device.queue.submit([encoder.finish()]);
   }
 
@@ -175,8 +237,19 @@ export class Session {
   dispose(): void {
     for (const buffer of this.buffers.values()) buffer.destroy();
     this.staging.destroy();
+    for (const extra of this.extras) extra.destroy();
+    this.extras.clear();
   }
 }
+
+function dispatch(pass: GPUComputePassEncoder, { pipeline, bindGroup, workgroups }: Recorded): void {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, bindGroup);
+  pass.dispatchWorkgroups(...workgroups);
+}
+
+/** A buffer that the outputs of any profile fit in. */
+const stagingOf = (plan: Plan): BufferRequest => ({ label: "readback", bytes: Math.max(...plan.programs.infer.map((profile) => profile.readbackBytes)), usage: usage.mapRead | usage.copyDestination });
 
 /** Bytes of each buffer. Profiles share arenas by name, each as large as the largest needs it. */
 export function bufferSizes(plan: Plan): Map<string, number> {
@@ -188,43 +261,6 @@ export function bufferSizes(plan: Plan): Map<string, number> {
     for (const { name, bytes } of profile.arenas) atLeast(name, bytes);
   }
   return sizes;
-}
-
-/**
- * Runs `work` inside error scopes and returns what it gave and the first error. The stack of scopes belongs to the device, which others may
- * use at the same time: so nothing is awaited between push and pop.
- */
-export async function scoped<Result>(device: GPUDevice, filters: readonly ("validation" | "out-of-memory")[], work: () => Result): Promise<[result: Result, ...errors: ({ readonly message: string } | null)[]]> {
-  for (const filter of filters) device.pushErrorScope(filter);
-  let errors: Promise<GPUError | null>[] = [];
-  try {
-    const result = work();
-    errors = filters.map(() => device.popErrorScope());
-    return [result, ...(await Promise.all(errors)).reverse()];
-  } finally {
-    if (errors.length === 0) for (const _ of filters) void device.popErrorScope();
-  }
-}
-
-async function allocate(device: GPUDevice, sizes: ReadonlyMap<string, number>, staging: number): Promise<{ buffers: Map<string, GPUBuffer>; staging: GPUBuffer }> {
-  const total = [...sizes.values()].reduce((sum, bytes) => sum + bytes, staging);
-  const made: GPUBuffer[] = [];
-  const make = (label: string, size: number, flags: number): GPUBuffer => {
-    const buffer = device.createBuffer({ label, size: Math.ceil(size / 4) * 4, usage: flags });
-    made.push(buffer);
-    return buffer;
-  };
-  const [{ buffers, readback }, invalid, outOfMemory] = await scoped(device, ["validation", "out-of-memory"], () => ({
-    buffers: new Map([...sizes].map(([name, bytes]) => [name, make(name, bytes, usage.storage | usage.copyDestination | usage.copySource)] as const)),
-    readback: make("readback", staging, usage.mapRead | usage.copyDestination),
-  }));
-  if (outOfMemory ?? invalid) {
-    for (const buffer of made) buffer.destroy();
-    const mib = (total / 2 ** 20).toFixed(1);
-    if (outOfMemory) throw new OutOfMemoryError(`The GPU could not allocate ${mib} MiB in ${made.length} buffers: ${outOfMemory.message}`, total);
-    throw new VitcError("limits", `The device refused ${made.length} buffers of ${mib} MiB in all: ${invalid!.message}`);
-  }
-  return { buffers, staging: readback };
 }
 
 /** A pipeline, and how many bindings its kernel has. */
@@ -278,5 +314,6 @@ function record(device: GPUDevice, profile: Profile, chosen: ReadonlyMap<string,
     const { pipeline, bindings } = pipelines.get(launch.kernel)!;
     return { pipeline, bindGroup: bindGroup(pipeline, dispatch, launch, bindings), workgroups: launch.workgroups, flops: last ? dispatch.flops : 0 };
   });
-  return { profile, launches, checked: false };
+  const staged = profile.outputs.map(({ view, readback }) => ({ offset: readback, bytes: view[2] }));
+  return { profile, launches, staged, checked: false };
 }

@@ -103,9 +103,10 @@ export function checkRange(name: string, size: number, offset: number, length: n
 }
 
 /** Rejects with the signal's reason as soon as it is aborted, whatever the promise does afterwards. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
     const stop = (): void => reject(signal.reason);
     signal.addEventListener("abort", stop, { once: true });
     // Taken off before anybody goes on: whoever reads next would add one more, and Node warns of more than ten.

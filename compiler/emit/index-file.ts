@@ -12,6 +12,9 @@ export interface RuntimeImports {
   readonly platform: string;
 }
 
+/** Photographs have one channel or three; others are tensors. */
+export const takesPhotographs = ({ input: { shape } }: Plan): boolean => shape[0] === 1 || shape[0] === 3;
+
 /** Names of the modules that hold a variant's plan and recipe; the first variant has the plain ones. */
 export function variantFiles({ dtype }: Plan, index: number): { readonly planFile: string; readonly weightsFile: string } {
   return index === 0 ? { planFile: "plan", weightsFile: "weights" } : { planFile: `plan-${dtype}`, weightsFile: `weights-${dtype}` };
@@ -31,7 +34,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
     file.addImportDeclaration({ moduleSpecifier: `./${weightsFile}.js`, namedImports: [alias("recipe")] });
   });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
-  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "EncodedImage", "Estimate", "EstimateInput", "EstimateOptions", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Progress", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "BufferInput", "DeviceImage", "DeviceOutputs", "DeviceTensor", "EncodedImage", "Estimate", "EstimateInput", "EstimateOptions", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Prediction", "Progress", "RunManyOptions", "RunOptions", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
 
   file.addInterface({
     name: "Outputs",
@@ -52,18 +55,19 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
   }
   file.addVariableStatement({
     declarationKind: "const" as never,
-    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)}) }` }],
+    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)})${takesPhotographs(plan) ? `, images: () => import("./images.js")` : ""} }` }],
   });
   const parameters = recipeParameters(recipe.tensors);
+  const model = `Model<Outputs${plan.main.classes ? `, ${plan.labels.length > 0 ? "Label" : "undefined"}` : ""}>`;
   file.addFunction({
     name: "load",
     isExported: true,
     parameters: [{ name: "options", type: "LoadOptions" }],
-    returnType: "Promise<Model<Outputs>>",
+    returnType: `Promise<${model}>`,
     docs: [
       `Loads ${spec.name} (${parameters.toLocaleString("en-US")} parameters) onto a GPU, ready to \`run\`.\n@throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.`,
     ],
-    statements: "return loadModel<Outputs>(definition, options);",
+    statements: `return loadModel${model.slice("Model".length)}(definition, options);`,
   });
   file.addFunction({
     name: "estimate",

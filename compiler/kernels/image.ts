@@ -29,13 +29,14 @@ const precisionBits = 22;
  *
  * Bindings: `params`, see the struct; `source`, the bytes of those rows, `stride` a pixel; `taps`, a row of `room` + 2 a column: the first pixel, how
  * many, their weights (integers in units of 2^-22, or the bits of an f32); `strip`, [rows, columns], RGB packed into a u32, or in three numbers of
- * a vec4 with `floats`. Gray is repeated; where `luma` is not 0 RGB is made gray before.
+ * a vec4 with `floats`. Gray is repeated; where `swapped` is not 0 blue comes first; where
+ * `luma` is not 0 RGB is made gray before.
  */
 export function imageRows(arithmetic: ImageArithmetic): ImageKernel {
   const floats = arithmetic === "floats";
   return imageKernel({
     id: `image_rows_${arithmetic}`,
-    fields: ["columns: u32", "rows: u32", "width: u32", "stride: u32", "room: u32", "luma: u32", "factor: f32"],
+    fields: ["columns: u32", "rows: u32", "width: u32", "stride: u32", "room: u32", "luma: u32", "factor: f32", "swapped: u32"],
     bindings: { source: "u32", taps: "i32", strip: floats ? "vec4<f32>" : "u32" },
     helpers: wgsl`
       fn byte(at: u32) -> u32 {
@@ -45,7 +46,8 @@ export function imageRows(arithmetic: ImageArithmetic): ImageKernel {
       fn pixel(index: u32) -> vec3<u32> {
         let at = index * params.stride;
         if (params.stride == 1u) { return vec3<u32>(byte(at)); }
-        let rgb = vec3<u32>(byte(at), byte(at + 1u), byte(at + 2u));
+        var rgb = vec3<u32>(byte(at), byte(at + 1u), byte(at + 2u));
+        if (params.swapped != 0u) { rgb = rgb.zyx; }
         // Pillow's convert("L").
         if (params.luma != 0u) { return vec3<u32>((rgb.x * 19595u + rgb.y * 38470u + rgb.z * 7471u + 32768u) >> 16u); }
         return rgb;

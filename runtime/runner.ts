@@ -1,0 +1,261 @@
+import { adapterKey, chooseProfiles, type Chosen } from "./choose.js";
+import type { LoadOptions, ModelDefinition } from "./definition.js";
+import { messageOf } from "./device.js";
+import { DeviceLostError, VitcError } from "./errors.js";
+import { checkAlive, closeEngine, openEngine, type Engine } from "./load.js";
+import type { Plan } from "./plan.js";
+import type { BufferRange, Session } from "./session.js";
+import { abortable } from "./source.js";
+import { elements, isHostInput, toBatch, withShape, type Batch, type DeviceBatch, type HostInput, type ModelInput, type Tensor } from "./tensor.js";
+
+/** How often a device that is lost is made again for one piece of work. */
+const rebuilds = 2;
+
+/** Images that were taken when they were given, and are taken again when the device that they were put on is lost. */
+export interface Taken {
+  get(): Promise<Batch>;
+  /** Gives back what they hold on the device. */
+  release(): void;
+}
+
+/** Part of a batch, for one profile. */
+export interface Chunk {
+  /** Batch size of the profile. */
+  readonly batch: number;
+  /** Images before it, and its own. */
+  readonly first: number;
+  readonly images: number;
+  readonly input: Float32Array | BufferRange;
+}
+
+/**
+ * Does a model's work one piece after the other on its engine, and puts another engine in its place when the device is lost: one of our own is
+ * requested again, the user's is asked for. Weights are read again from where they came from.
+ */
+export class Runner {
+  private queue: Promise<unknown> = Promise.resolve();
+  private readonly stop = new AbortController();
+  /** Choices of kernels that `choose` was asked for; they outlive a device. */
+  private choices: Readonly<Record<string, string>> = {};
+
+  private constructor(
+    private current: Engine,
+    private readonly definition: ModelDefinition,
+    private readonly options: LoadOptions & { readonly onNotice: (text: string) => void },
+  ) {}
+
+  /** @throws as `openEngine` does; DeviceLostError when the device is lost again and again */
+  static async open(definition: ModelDefinition, options: LoadOptions, tell: (text: string) => void): Promise<Runner> {
+    const said = new Set<string>();
+    // What holds for one engine mostly holds for the next, and is said once.
+    const onNotice = (text: string): void => {
+      if (!said.has(text)) tell(text);
+      said.add(text);
+    };
+    const told = { ...options, onNotice };
+    let { device } = options;
+    for (let lost = 0; ; lost++) {
+      try {
+        return new Runner(await openEngine(definition, told, device), definition, told);
+      } catch (error) {
+        if (!(error instanceof DeviceLostError) || (options.device && !options.onDeviceLost) || lost === rebuilds) throw error;
+        onNotice(`${error.message}: trying again`);
+        device = await freshDevice(told);
+      }
+    }
+  }
+
+  /** What the model is on now. */
+  get engine(): Engine {
+    return this.current;
+  }
+
+  get plan(): Plan {
+    return this.current.variant.plan;
+  }
+
+  /** @throws VitcError (disposed); DeviceLostError when the device is gone and nothing can be done about it. */
+  checkUsable(): void {
+    this.checkNotDisposed();
+    if (!this.canRebuild) checkAlive(this.plan, this.current.watch);
+  }
+
+  private checkNotDisposed(): void {
+    if (this.stop.signal.aborted) throw new VitcError("disposed", `${this.plan.name} was disposed; load it again`);
+  }
+
+  private get canRebuild(): boolean {
+    return this.current.ownsDevice || this.options.onDeviceLost !== undefined;
+  }
+
+  /**
+   * Does a piece of work when those before it are done; what it gives must not need the engine any more, or see to it itself. A piece during
+   * which the device is lost is done again on a new one, twice at most.
+   * @param after is called when it had its turn, however that ended
+   * @throws what `work` throws; DeviceLostError; the signal's reason, as soon as it is aborted
+   */
+  enqueue<Result>(work: (engine: Engine) => Promise<Result>, signal?: AbortSignal, after?: () => void): Promise<Result> {
+    const result = this.queue.then(() => this.replay(work, signal)).finally(after);
+    this.queue = result.catch(() => undefined);
+    return abortable(result, signal);
+  }
+
+  private async replay<Result>(work: (engine: Engine) => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+    for (let tries = 0; ; tries = await this.rebuild(tries)) {
+      signal?.throwIfAborted();
+      this.checkUsable();
+      const engine = this.current;
+      if (engine.watch.lost === undefined) {
+        try {
+          return await work(engine);
+        } catch (error) {
+          // Why it failed says more than what failed, and news of a lost device may come a moment later.
+          await new Promise((turn) => setTimeout(turn));
+          this.checkUsable();
+          if (engine.watch.lost === undefined) throw error;
+        }
+      }
+      if (tries >= rebuilds) throw new DeviceLostError(`The GPU device of ${this.plan.name} was lost ${tries + 1} times during one run (${engine.watch.lost}): it may be too much for this GPU or its driver`);
+    }
+  }
+
+  /** Replaces an engine whose device is lost. Returns how many tries there have been. */
+  private async rebuild(before: number): Promise<number> {
+    const { current, options } = this;
+    const { lost = "" } = current.watch;
+    options.onNotice(`the GPU device was lost (${lost}): the model is made again on another, and its weights are read again`);
+    closeEngine(current);
+    const { onProgress: _, ...quiet } = options;
+    for (let tries = before + 1; ; tries++) {
+      try {
+        const device = await freshDevice(options);
+        const tuned = [{ adapter: adapterKey(current.opened.adapter), choices: this.choices }, ...(options.tuned ?? [])];
+        const engine = await openEngine(this.definition, { ...quiet, tuned, signal: this.stop.signal }, device);
+        if (this.stop.signal.aborted) closeEngine(engine);
+        this.checkNotDisposed();
+        this.current = engine;
+        return tries;
+      } catch (cause) {
+        this.checkNotDisposed();
+        if (tries >= rebuilds) throw new DeviceLostError(`The GPU device of ${this.plan.name} was lost (${lost}), and the model could not be put on another: ${messageOf(cause)}`, { cause });
+      }
+    }
+  }
+
+  /**
+   * Takes images. Those in memory are taken at once, so they may change right after; files are decoded and frames put on the device meanwhile.
+   * @throws InputError, at once or by `get`
+   */
+  take(input: ModelInput): Taken {
+    let from = this.current.session;
+    const now = (): Batch | Promise<Batch> => (isHostInput(input) ? this.takeHost(input) : this.takeDevice(input));
+    let taken = now();
+    // A run that waits for its turn looks at them then.
+    if (taken instanceof Promise) taken.catch(() => undefined);
+    return {
+      get: async () => {
+        try {
+          const batch = await taken;
+          if (!("buffer" in batch) || from === this.current.session) return batch;
+        } catch (error) {
+          if (from === this.current.session) throw error;
+        }
+        from = this.current.session;
+        taken = now();
+        return taken;
+      },
+      release: () => void Promise.resolve(taken).then((batch) => "buffer" in batch && batch.release(), () => undefined),
+    };
+  }
+
+  private takeHost(input: HostInput): Batch | Promise<Batch> {
+    const made = toBatch(input, this.plan, this.current.decode);
+    // Whoever gave f32 values keeps them, and may write the next image there before this run has its turn.
+    return made instanceof Promise || !keptBy(input, made.data) ? made : { ...made, data: made.data.slice() };
+  }
+
+  /** Most models see values and files alone, and do without what frames and textures need. */
+  private async takeDevice(input: Exclude<ModelInput, HostInput>): Promise<DeviceBatch> {
+    const { current } = this;
+    const { toDeviceBatch } = await import("./device-inputs.js");
+    return toDeviceBatch(input, current, this.definition.images);
+  }
+
+  /** Does routines in other ways, from then on; see `Model.choose`. */
+  async choose(choices: Readonly<Record<string, string>>, choose: (engine: Engine) => ReadonlyMap<string, Chosen>): Promise<void> {
+    await this.enqueue(async (engine) => {
+      const chosen = choose(engine);
+      await engine.session.choose(chosen);
+      this.checkUsable();
+      this.current = { ...engine, chosen };
+      this.choices = choices;
+    });
+  }
+
+  /** Frees everything. Work under way fails: the model was disposed. */
+  dispose(): void {
+    if (this.stop.signal.aborted) return;
+    this.stop.abort(new VitcError("disposed", `${this.plan.name} was disposed; load it again`));
+    closeEngine(this.current);
+  }
+}
+
+/** For a new engine: a device of the user's, or undefined where one is to be requested. */
+async function freshDevice({ device, onDeviceLost }: LoadOptions): Promise<GPUDevice | undefined> {
+  if (onDeviceLost === undefined || device === undefined) return undefined;
+  const fresh: unknown = await onDeviceLost().catch((cause: unknown) => {
+    throw new DeviceLostError(`onDeviceLost gave no device: ${messageOf(cause)}`, { cause });
+  });
+  if (typeof fresh !== "object" || fresh === null || !("queue" in fresh)) throw new VitcError("input", `onDeviceLost gave ${fresh === null ? "null" : typeof fresh}; it gives a new GPUDevice`);
+  return fresh as GPUDevice;
+}
+
+/** Whether what is run is the caller's own memory. */
+const keptBy = (input: HostInput, data: Float32Array): boolean => data === input || (typeof input === "object" && "shape" in input);
+
+/** A batch in the parts that the profiles take. */
+export function chunksOf({ programs, input: { shape } }: Plan, batch: Batch): readonly Chunk[] {
+  const size = elements(shape);
+  let first = 0;
+  return chooseProfiles(programs.infer, batch.count).map((profile) => {
+    const images = Math.min(profile.batch, batch.count - first);
+    const input = "buffer" in batch ? { buffer: batch.buffer, offset: batch.offset + first * size * 4, bytes: images * size * 4 } : batch.data.subarray(first * size, (first + images) * size);
+    const chunk: Chunk = { batch: profile.batch, first, images, input };
+    first += images;
+    return chunk;
+  });
+}
+
+/** Results of a batch, which come chunk by chunk. */
+export class Results {
+  private readonly values: readonly Float32Array<ArrayBuffer>[];
+
+  constructor(private readonly plan: Plan, private readonly count: number) {
+    this.values = plan.outputs.map(({ shape }) => new Float32Array(count * elements(shape)));
+  }
+
+  /** Takes a chunk's outputs, as a session gives them. */
+  collector({ first, images }: Chunk): Parameters<Session["run"]>[2] {
+    return (output, values) => {
+      const width = elements(this.plan.outputs[output]!.shape);
+      this.values[output]!.set(values.subarray(0, images * width), first * width);
+    };
+  }
+
+  /** All of them, by name. */
+  get outputs(): Readonly<Record<string, Tensor>> {
+    return Object.fromEntries(this.plan.outputs.map(({ name, shape }, i) => [name, withShape(this.values[i]!, [this.count, ...shape])]));
+  }
+}
+
+/** A whole run in its turn. */
+export async function run(engine: Engine, taken: Taken, signal: AbortSignal | undefined): Promise<Readonly<Record<string, Tensor>>> {
+  const { session, variant: { plan } } = engine;
+  const batch = await taken.get();
+  const results = new Results(plan, batch.count);
+  for (const chunk of chunksOf(plan, batch)) {
+    signal?.throwIfAborted();
+    await session.run(chunk.batch, chunk.input, results.collector(chunk));
+  }
+  return results.outputs;
+}

@@ -1,0 +1,38 @@
+/** Definitions of small models, and what loading them needs. */
+import { imageColumns, imageRows } from "../../compiler/kernels/image.js";
+import { makePlan } from "../../compiler/plan/plan.js";
+import { resolve } from "../../compiler/spec/resolve.js";
+import { randomWeights } from "../../compiler/measure/random-weights.js";
+import { abi, Model, type LoadOptions, type ModelDefinition, type Platform } from "../../runtime/model.js";
+import * as node from "../../runtime/node.js";
+import type { AnyOutputs } from "./packages.js";
+
+/** A spec as its package would hand it over. */
+export function definitionOf(spec: unknown, platform: Partial<Platform> = {}): ModelDefinition {
+  const { plan, kernels, recipe } = makePlan(resolve(spec));
+  const arithmetic = plan.preprocess.rescale === "before" ? "floats" : "bytes";
+  const variant = { plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), recipe };
+  return {
+    abi,
+    variants: [variant],
+    command: "npx vitc compile spec.json",
+    platform: () => Promise.resolve({ ...node, tuned: () => Promise.resolve([]), ...platform }),
+    images: () => Promise.resolve({ imageKernels: { rows: imageRows(arithmetic), columns: imageColumns(arithmetic) } }),
+  };
+}
+
+/** The model with random weights, the same every time, on the software adapter. */
+export function loadRandom(definition: ModelDefinition, options: Partial<LoadOptions> = {}): Promise<Model<AnyOutputs, string>> {
+  return Model.load<AnyOutputs, string>(definition, { weights: randomWeights(definition.variants[0].recipe, 1).source, adapter: "software", onNotice: () => {}, ...options });
+}
+
+/** What a promise rejects with. */
+export async function rejection(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw new Error(`${String(error)} was thrown, which is no Error`, { cause: error });
+  }
+  throw new Error("nothing was thrown");
+}
