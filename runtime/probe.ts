@@ -3,7 +3,8 @@ import { targetOf, type Chosen } from "./choose.js";
 import { messageOf, type AdapterInfo } from "./device.js";
 import { DeviceLostError, OutOfMemoryError, VitcError } from "./errors.js";
 import type { Choice, Dispatch, Plan, Profile } from "./plan.js";
-import { buildPipelines, scoped, type BuiltPipeline, type Wait } from "./session.js";
+import { scoped } from "./buffers.js";
+import { buildPipelines, type BuiltPipeline, type Wait } from "./session.js";
 
 // WebGPU's flags by value, as in `session.ts`.
 const usage = { mapRead: 0x1, copyDestination: 0x8, storage: 0x80, copySource: 0x4 } as const;
