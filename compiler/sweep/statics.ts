@@ -14,8 +14,8 @@ export interface Statics {
   readonly plan: Plan;
 }
 
-/** Of some 65 KB each. */
-const mostRemembered = 1000;
+/** Of some 65 KB each; with what is collected late, 10,000 variants then stay below 400 MB. */
+const mostRemembered = 200;
 
 /**
  * Works out static columns. Depths of a model share its plan, so a sweep asks one of these for all of its variants; what is remembered are
