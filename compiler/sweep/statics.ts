@@ -14,6 +14,9 @@ export interface Statics {
   readonly plan: Plan;
 }
 
+/** Of some 65 KB each; with what is collected late, 10,000 variants then stay below 400 MB. */
+const mostRemembered = 200;
+
 /**
  * Works out static columns. Depths of a model share its plan, so a sweep asks one of these for all of its variants; what is remembered are
  * plans without the text of their kernels.
@@ -39,6 +42,8 @@ export class StaticColumnsOf {
     const known = this.skeletons.get(key);
     if (known !== undefined && (known.grows ? depth >= known.depth : depth === known.depth)) return known;
     const made = skeletonOf(spec);
+    const [oldest] = this.skeletons.keys();
+    if (this.skeletons.size >= mostRemembered && oldest !== undefined) this.skeletons.delete(oldest);
     this.skeletons.set(key, made);
     return made;
   }

@@ -139,10 +139,10 @@ test("10,000 variants stay below 500 MB and let others in", async () => {
 
 test("a variant that there is none of is a row with its reason, and one that is not wanted is no row", async () => {
   const rows = await collect(sweep(defineSweep({ base: smallSpec(), axes: { patch: [3, 4], depth: [1, 2, 3] }, where: (spec) => spec.depth < 3 })));
-  assert.equal(rows.map(({ name, failed }) => [name, failed === null]).toSorted(), [["small-patch3-depth1", false], ["small-patch3-depth2", false], ["small-patch3-depth3", false], ["small-patch4-depth1", true], ["small-patch4-depth2", true]]);
+  assert.equal(rows.map(({ name, failed }) => `${name} ${failed === null}`).toSorted(), ["small-patch3-depth1 false", "small-patch3-depth2 false", "small-patch3-depth3 false", "small-patch4-depth1 true", "small-patch4-depth2 true"]);
   assert.match(rows.find(({ name }) => name === "small-patch3-depth1")!.failed!, /^image: height 8 of the image is not a multiple of patch 3/);
   const odd = await collect(sweep(defineSweep({ base: smallSpec(), axes: { depth: [1, 2] }, where: (spec) => { if (spec.depth === 2) throw new Error("no such width"); return true; } })));
-  assert.equal(odd.map(({ failed }) => failed).toSorted(), ["no such width", null].toSorted());
+  assert.equal(odd.map(({ depth, failed }) => `${String(depth)} ${failed}`).toSorted(), ["1 null", "2 no such width"]);
 });
 
 test.run();
