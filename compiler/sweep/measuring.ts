@@ -1,15 +1,16 @@
 /** The measured part of a sweep: what is measured next, for how long, and what is learnt from it. */
-import { adapterKey, targetOf } from "../../runtime/choose.js";
+import { adapterKey } from "../../runtime/choose.js";
 import { describeAdapter } from "../../runtime/device.js";
 import { AdapterError, DeviceLostError } from "../../runtime/errors.js";
 import { requestDevice } from "../../runtime/node.js";
 import type { Plan } from "../../runtime/plan.js";
+import { probedPredictor } from "../measure/calibrate.js";
 import { measurePeaks, type Peaks } from "../measure/peaks.js";
 import { median } from "../measure/statistics.js";
 import { fewestRuns, measure, type Bench, type Candidate, type MeasureOptions } from "./measure.js";
 import { markPareto } from "./order.js";
 import { Picker } from "./picker.js";
-import { costPredictor, type MeasuredPlan, type Predictor } from "./predictor.js";
+import type { MeasuredPlan, Predictor } from "./predictor.js";
 import { columns, type Row } from "./row.js";
 import type { Store } from "./store.js";
 import type { SweepOptions } from "./sweep.js";
@@ -89,6 +90,7 @@ export class Measuring {
         if (!referenceFailed) break;
       }
       signal?.throwIfAborted();
+      this.tellError();
       for (const entry of entries) if (!this.through.has(entry)) yield entry.row;
     } finally {
       if (this.options.device === undefined) this.bench?.device.destroy();
@@ -191,10 +193,20 @@ export class Measuring {
     picker.expectFront(front.flatMap(({ pareto }, at) => (pareto === true ? [at] : [])));
   }
 
+  /** How far to trust the predictions of what was not measured. */
+  private tellError(): void {
+    if (this.predictor?.fit === undefined) return;
+    this.predictor.fit(this.fitted);
+    const { error } = this.predictor;
+    if (error === undefined) return;
+    const percent = (share: number): string => `${Number((100 * share).toPrecision(2))} %`;
+    this.options.onNotice?.(`Predictions of variants that the fit has not seen are off by ${percent(error.medianError)} in the median, and ${percent(error.ordered)} of the pairs that differ by more than 10 % are in the right order (${error.count} variants).`);
+  }
+
   private async makePredictor(bench: Bench): Promise<Predictor> {
     const { predictor } = this.options;
     if (typeof predictor === "object") return predictor;
-    return predictor ? predictor({ ...bench, signal: this.options.signal }) : costPredictor(targetOf(bench.adapter));
+    return (predictor ?? probedPredictor)({ ...bench, signal: this.options.signal });
   }
 
   /** A device with the limits that the variants need, as far as there is one, and its peaks, which are measured once. */

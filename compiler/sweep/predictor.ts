@@ -1,21 +1,18 @@
 /** What a variant is expected to take before it is run, and how a better guess plugs in. */
 import type { AdapterInfo } from "../../runtime/device.js";
 import type { Plan } from "../../runtime/plan.js";
+import type { Prediction } from "../measure/calibrate.js";
+import type { HeldOut } from "../measure/fit.js";
 import type { Peaks } from "../measure/peaks.js";
 import type { Row } from "./row.js";
-
-/** Milliseconds of a run of the plan's smallest batch, and the band in which they are expected to lie. */
-export interface Prediction {
-  readonly ms: number;
-  readonly low: number;
-  readonly high: number;
-}
 
 export interface Predictor {
   /** Pure, and fast: a sweep asks it for every variant, and again after every `fit`. */
   predict(plan: Plan): Prediction;
   /** Learns from all rows measured on its adapter so far, each with its plan. Called again as more are known. */
   fit?(measured: readonly MeasuredPlan[]): void;
+  /** How well measured plans are predicted by a fit that has not seen them; undefined while there are too few. */
+  readonly error?: HeldOut | undefined;
 }
 
 /** What a predictor can be made for: a device, which is idle meanwhile, and the peaks that were measured on it. */

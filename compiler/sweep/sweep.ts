@@ -25,7 +25,7 @@ export interface SweepOptions {
   readonly checkedGmacs?: number | undefined;
   /** Measures again what has failed before. */
   readonly retryFailed?: boolean | undefined;
-  /** How times are predicted, made once the device is there. Default: by the plan's own cost model, and without a device not at all. */
+  /** How times are predicted, made once the device is there. Default: by a probe of the device, then fitted to what was measured, and without a device not at all. */
   readonly predictor?: Predictor | ((context: PredictorContext) => Predictor | Promise<Predictor>) | undefined;
   readonly onNotice?: ((notice: string) => void) | undefined;
   readonly onProgress?: ((progress: SweepProgress) => void) | undefined;

@@ -1,4 +1,5 @@
 /** All variants of a sweep, with their static columns and what was measured of them before. */
+import type { Prediction } from "../measure/calibrate.js";
 import { messageOf } from "../../runtime/device.js";
 import { makePlan } from "../plan/plan.js";
 import { SpecError } from "../spec/errors.js";
@@ -6,7 +7,7 @@ import type { ViTSpec } from "../spec/types.js";
 import { version } from "../version.js";
 import type { StaticColumns, Sweep } from "./define.js";
 import { countedColumns, type CountedRow } from "./counted.js";
-import type { Prediction, Predictor } from "./predictor.js";
+import type { Predictor } from "./predictor.js";
 import { columns, type Row } from "./row.js";
 import { StaticColumnsOf } from "./statics.js";
 import { latestRows } from "./store.js";
