@@ -3,6 +3,7 @@
  */
 import { Model, type LoadOptions, type ModelDefinition } from "./model.js";
 
+export { canRunModel, type CanRun } from "./can-run.js";
 export { abi, Model } from "./model.js";
 export type { ClassifyOptions, LoadOptions, ModelDefinition, Platform, Progress, RunOptions } from "./model.js";
 export type { Prediction } from "./classify.js";
@@ -10,7 +11,7 @@ export type { ImageKernels } from "./definition.js";
 export type { BufferAt, DeviceOutputs, DeviceTensor, EncodeIO } from "./device-outputs.js";
 export type { RunManyOptions } from "./run-many.js";
 export type { AdapterInfo } from "./device.js";
-export type { Plan, WeightRecipe } from "./plan.js";
+export type { DType, Needs, Plan, WeightRecipe } from "./plan.js";
 export type { BufferInput, DeviceImage, EncodedImage, ModelInput, Photograph, Tensor, TensorInput } from "./tensor.js";
 export type { ImagePixels } from "./image.js";
 export type { WeightsInput, WeightsSource } from "./weights.js";

@@ -8,7 +8,7 @@ import { Session, type Wait } from "./session.js";
 import { abortable } from "./source.js";
 import type { DecodeImage } from "./tensor.js";
 import { openVariantWeights, type UploadWeights } from "./variant-weights.js";
-import { checkLimits, dtypeIsToBlame, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
+import { checkLimits, dtypeIsToBlame, isNode, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
 
 /** A model on one device. When that is lost, a model goes on with another engine. */
@@ -206,12 +206,6 @@ async function tunedHere({ fingerprint }: Plan, platform: Platform | undefined, 
 /** Callers may come from JavaScript. */
 function checkTables(name: string, tables: unknown): void {
   if (tables !== undefined && !(Array.isArray(tables) && tables.every(isTable))) throw new VitcError("input", `${name}: tuned is a list of tables { adapter, choices }, as vitc tune --out writes them`);
-}
-
-/** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */
-function isNode(): boolean {
-  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
-  return process?.versions?.node !== undefined && navigator?.gpu === undefined;
 }
 
 /** In Node a string that is no URL is a path, and so is a file: URL. */

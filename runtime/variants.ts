@@ -33,7 +33,7 @@ export function runnableVariants({ variants, command }: ModelDefinition, wanted:
 const compiledFor = (command: string, dtypes: readonly string[]): string => `${command.replace(/ --dtype \S+/, "")} --dtype ${dtypes.join(",")}`;
 
 /** Features without which some routine of the plan cannot be done at all. */
-export function missingFeatures(plan: Plan, device: GPUDevice): readonly string[] {
+export function missingFeatures(plan: Plan, device: Pick<GPUDevice, "features">): readonly string[] {
   return featuresOf(plan, "every").filter((feature) => !device.features.has(feature));
 }
 
@@ -46,12 +46,23 @@ function featuresOf({ kernels, routines }: Plan, need: "every" | "any"): readonl
 }
 
 /** Features that only make some choices possible are asked for, and done without where they are missing. */
-export function openFor(variants: Variants, { adapter = "auto", robust = false }: LoadOptions, platform: Platform | undefined): Promise<OpenedDevice> {
+export function openFor(variants: Variants, { adapter = "auto", robust = false }: Pick<LoadOptions, "adapter" | "robust">, platform: Platform | undefined): Promise<OpenedDevice> {
   const optionalFeatures = [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))];
   const requiredLimits: Record<string, number> = {};
   for (const { plan } of variants) for (const [limit, value] of Object.entries(plan.limits)) requiredLimits[limit] = Math.max(value, requiredLimits[limit] ?? 0);
   const options = { adapter, requiredLimits, optionalFeatures, robust };
   return platform ? platform.requestDevice(options) : requestBrowserDevice({ ...options, robust: true });
+}
+
+/** A device as `load` asks for one when it is told nothing else; the caller destroys it. */
+export async function openDefault(variants: Variants, platform: ModelDefinition["platform"]): Promise<OpenedDevice> {
+  return openFor(variants, {}, isNode() ? await platform() : undefined);
+}
+
+/** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */
+export function isNode(): boolean {
+  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
+  return process?.versions?.node !== undefined && navigator?.gpu === undefined;
 }
 
 /**
