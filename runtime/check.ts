@@ -4,7 +4,7 @@ import { floatTypes, isFloatType } from "./decode.js";
 import { WeightsError, type WeightProblem } from "./errors.js";
 import { followNaming, type Followed } from "./naming.js";
 import type { PackedTensor, WeightRecipe } from "./plan.js";
-import type { SafetensorsFile } from "./safetensors.js";
+import type { SafetensorsFile } from "./file-tensors.js";
 import { quote } from "./source.js";
 
 export interface CheckOptions {

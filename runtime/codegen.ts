@@ -3,6 +3,7 @@
  */
 import { Model, type LoadOptions, type ModelDefinition } from "./model.js";
 
+export { canRunModel, type CanRun } from "./can-run.js";
 export { abi, Model } from "./model.js";
 export { estimateModel } from "./estimate.js";
 export type { Estimate, EstimateInput, EstimateOptions, Thresholds } from "./estimate.js";
@@ -12,7 +13,7 @@ export type { ImageKernels } from "./definition.js";
 export type { BufferAt, DeviceOutputs, DeviceTensor, EncodeIO } from "./device-outputs.js";
 export type { RunManyOptions } from "./run-many.js";
 export type { AdapterInfo } from "./device.js";
-export type { Plan, WeightRecipe } from "./plan.js";
+export type { DType, Needs, Plan, WeightRecipe } from "./plan.js";
 export type { BufferInput, DeviceImage, EncodedImage, ModelInput, Photograph, Tensor, TensorInput } from "./tensor.js";
 export type { ImagePixels } from "./image.js";
 export type { WeightsInput, WeightsSource } from "./weights.js";

@@ -1,6 +1,6 @@
 /** Elements of a weight file as JavaScript numbers. Every platform with WebGPU is little-endian, like the file. */
 
-import type { SafetensorsType } from "./safetensors.js";
+import type { SafetensorsType } from "./file-tensors.js";
 
 /** The element types that weights may have; all but F64 fit f32 exactly. */
 export type FloatType = "F64" | "F32" | "F16" | "BF16";

@@ -6,7 +6,7 @@
 
 import type { Floats } from "./decode.js";
 import type { WeightStep } from "./plan.js";
-import { elementCount } from "./safetensors.js";
+import { elementCount } from "./file-tensors.js";
 
 /** A register of a recipe: a row-major tensor that is never written to after it is made, so that registers may share memory. */
 export interface Register {

@@ -2,7 +2,7 @@
 
 import { WeightsError, type WeightProblem } from "./errors.js";
 import { recognizeFile } from "./impostors.js";
-import { elementBits, elementCount, isCounts, isType, type FileTensor, type SafetensorsFile } from "./safetensors.js";
+import { elementBits, elementCount, isCounts, isType, type FileTensor, type SafetensorsFile } from "./file-tensors.js";
 import { isObject, quote, type WeightsSource } from "./source.js";
 
 /** Why a file is none of safetensors, by its first bytes; `length` is what they claim of the header, `most` what the format allows. */

@@ -4,7 +4,7 @@
  */
 
 import { areVectors, type Register } from "./folds.js";
-import { elementCount } from "./safetensors.js";
+import { elementCount } from "./file-tensors.js";
 
 export function foldBatchNormScale(weight: Register, gamma: Register, variance: Register, eps: number): Register | string {
   const channels = weight.shape[0] ?? 0;

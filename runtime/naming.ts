@@ -2,7 +2,7 @@
 
 import { formed, type Formed } from "./forms.js";
 import type { Naming, PackedTensor, TensorForm, WeightRecipe, WeightSource, WeightStep } from "./plan.js";
-import type { FileTensor } from "./safetensors.js";
+import type { FileTensor } from "./file-tensors.js";
 
 /** A recipe in the words of a file. */
 export interface Followed {

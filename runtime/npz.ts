@@ -1,6 +1,6 @@
 /** NumPy's .npz archives, which Google's Vision Transformers are in: a zip file of .npy files, each an array with a header. */
 
-import type { FileTensor, SafetensorsFile, SafetensorsType } from "./safetensors.js";
+import type { FileTensor, SafetensorsFile, SafetensorsType } from "./file-tensors.js";
 import { quote, readExactly, unreadable, type WeightsSource } from "./source.js";
 
 /** The zip format's marks, as little-endian numbers. */

@@ -167,6 +167,18 @@ export interface Preprocess {
   readonly normalize: "outside" | "inside";
 }
 
+/** What a model in one dtype needs of a device, and what it downloads. */
+export interface Needs {
+  /** WebGPU features without which it cannot run. */
+  readonly features: readonly string[];
+  /** Device limits beyond WebGPU's defaults, by their WebGPU names. */
+  readonly limits: Readonly<Record<string, number>>;
+  /** Bytes of GPU memory: weights, activations and what is read back, for all batch sizes. */
+  readonly gpuBytes: number;
+  /** Bytes of weights: as `vitc pack` writes them in this dtype, and of a safetensors file of the model's parameters alone in this dtype. */
+  readonly downloadBytes: { readonly packed: number; readonly safetensors: number };
+}
+
 // ---------------------------------------------------------------------------------------------------------- weights
 
 /** A tensor of the user's weight file. */

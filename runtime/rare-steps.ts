@@ -8,7 +8,7 @@ import { sincos1d, sincos2d } from "./position.js";
 import { resamplePatch } from "./resample-patch.js";
 import { relativeRows, resampleRelative, resampleTable } from "./resample-table.js";
 import { rotaryTable } from "./rotary.js";
-import { elementCount } from "./safetensors.js";
+import { elementCount } from "./file-tensors.js";
 
 export type RareStep = Extract<
   WeightStep,

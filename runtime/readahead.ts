@@ -1,6 +1,6 @@
 /** Reading the tensors of a weight file in good time: neighbours in one read, several reads under way, bounded memory. */
 
-import type { FileTensor } from "./safetensors.js";
+import type { FileTensor } from "./file-tensors.js";
 import { readExactly, type WeightsSource } from "./source.js";
 
 /** Neighbours are read together up to this size: above it the time of a transfer outweighs that of a request. */

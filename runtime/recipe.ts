@@ -8,7 +8,7 @@ import { VitcError, WeightsError } from "./errors.js";
 import { around, equalShapes, foldNormScale, foldNormShift, like, scaleRows, tokenTable, type Register } from "./folds.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import type { RareStep } from "./rare-steps.js";
-import { elementCount } from "./safetensors.js";
+import { elementCount } from "./file-tensors.js";
 import { quote } from "./source.js";
 import { transpose } from "./transpose.js";
 

@@ -1,6 +1,7 @@
 /** Weights in several files of safetensors that a `model.safetensors.index.json` lists, as transformers writes it: they look like one file. */
 
-import { readHeader, type FileTensor } from "./safetensors.js";
+import { type FileTensor } from "./file-tensors.js";
+import { readHeader } from "./safetensors.js";
 import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
 import type { OpenedFile } from "./weight-file.js";
 

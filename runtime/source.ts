@@ -126,3 +126,6 @@ export function reasonOf(error: unknown): string {
 
 /** Whether something that was parsed has fields. */
 export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Whether a file begins as JSON does: a brace and seven characters. A safetensors file begins with a number of 8 bytes, the last of them zero. */
+export const isJson = (start: Uint8Array): boolean => start.length >= 8 && start[0] === 0x7b && start[7] !== 0;

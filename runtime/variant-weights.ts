@@ -1,11 +1,11 @@
-/** Weights of either kind, as a file of tensors or packed, so that loading need not tell them apart. */
+/** Weights of either kind, a file of tensors or packed, so that loading need not tell them apart. The code that reads a kind comes with it. */
 
 import type { Variant } from "./definition.js";
 import type { Packed } from "./recipe.js";
-import { readExactly } from "./source.js";
+import { isJson, readExactly } from "./source.js";
 import type { Variants } from "./variants.js";
-import { isJson } from "./weight-file.js";
-import { openWeights, toSource, uploadWeights, type CheckOptions, type LoadedWeights, type LoadOptions, type WeightsInput } from "./weights.js";
+import { toSource, type WeightsInput } from "./weights-input.js";
+import type { CheckOptions, LoadedWeights, LoadOptions } from "./weights.js";
 
 export interface UploadOptions extends Omit<LoadOptions, "upload"> {
   readonly upload: (buffer: number, offset: number, data: Packed | Uint8Array<ArrayBuffer>) => void | Promise<void>;
@@ -42,6 +42,7 @@ export async function openVariantWeights(wanted: Variants, input: WeightsInput, 
     const source = await toSource(input, { signal });
     const packed = isJson(await readExactly(source, 0, Math.min(source.size, 8), signal)) ? await (await import("./packed.js")).openPacked(source, wanted, signal) : undefined;
     if (packed !== undefined) return { ...packed, close };
+    const { openWeights, uploadWeights } = await import("./weights.js");
     const open: VariantWeights["open"] = async ({ recipe }) => {
       const opened = await openWeights(recipe, source, { ...options, signal });
       return (uploadOptions) => uploadWeights(opened, uploadOptions);

@@ -41,7 +41,7 @@ export function runnableVariants({ variants, command }: ModelDefinition, wanted:
 const compiledFor = (command: string, dtypes: readonly string[]): string => `${command.replace(/ --dtype \S+/, "")} --dtype ${dtypes.join(",")}`;
 
 /** Features without which some routine of the plan cannot be done at all. */
-export function missingFeatures(plan: Plan, device: GPUDevice): readonly string[] {
+export function missingFeatures(plan: Plan, device: Pick<GPUDevice, "features">): readonly string[] {
   return featuresOf(plan, "every").filter((feature) => !device.features.has(feature));
 }
 
@@ -66,6 +66,17 @@ export function openFor(variants: Variants, { adapter = "auto", robust = false }
   return platform ? platform.requestDevice(options) : requestBrowserDevice({ ...options, robust: true });
 }
 
+/** A device as `load` asks for one when it is told nothing else; the caller destroys it. */
+export async function openDefault(variants: Variants, platform: ModelDefinition["platform"]): Promise<OpenedDevice> {
+  return openFor(variants, {}, isNode() ? await platform() : undefined);
+}
+
+/** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */
+export function isNode(): boolean {
+  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
+  return process?.versions?.node !== undefined && navigator?.gpu === undefined;
+}
+
 /**
  * A device of the user's may have less than the plan needs, and must be asked for with more.
  * @throws AdapterError naming the limit
@@ -82,10 +93,4 @@ export function checkLimits(plan: Plan, device: GPUDevice): void {
 /** Whether the same model may load in another dtype after this error: the device refused kernels, or a weight is beyond what f16 can hold. */
 export function dtypeIsToBlame(error: unknown): boolean {
   return error instanceof KernelError || (error instanceof WeightsError && error.problems.every(({ kind }) => kind === "range"));
-}
-
-/** Whether this is Node without a WebGPU of its own. Deno and browsers have `navigator.gpu`. */
-export function isNode(): boolean {
-  const { process, navigator } = globalThis as { process?: { versions?: { node?: string } }; navigator?: { gpu?: unknown } };
-  return process?.versions?.node !== undefined && navigator?.gpu === undefined;
 }

@@ -7,16 +7,16 @@ import { equalShapes } from "./folds.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
 import { packTensor, type Packed } from "./recipe.js";
-import type { FileTensor, SafetensorsFile } from "./safetensors.js";
-import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
+import type { FileTensor, SafetensorsFile } from "./file-tensors.js";
+import { quote, type WeightsSource } from "./source.js";
 import { openFile } from "./weight-file.js";
+import { toSource, type WeightsInput } from "./weights-input.js";
 
 export type { CheckOptions } from "./check.js";
-export { readHeader, type FileTensor, type SafetensorsFile, type SafetensorsType } from "./safetensors.js";
+export { type FileTensor, type SafetensorsFile, type SafetensorsType } from "./file-tensors.js";
+export { readHeader } from "./safetensors.js";
 export { fromBlob, fromBytes, type WeightsSource } from "./source.js";
-
-/** What can be loaded as weights. A string is an http(s), data or blob URL. */
-export type WeightsInput = ArrayBuffer | Uint8Array | Blob | URL | string | WeightsSource;
+export { toSource, type WeightsInput } from "./weights-input.js";
 
 export interface WeightsProgress {
   readonly stage: "weights";
@@ -43,24 +43,6 @@ export interface LoadedWeights {
 
 /** A page stays responsive when nothing keeps it busy for longer, and an abort gets its turn. */
 const busyMilliseconds = 50;
-
-/**
- * The source behind whatever the user gave: bytes, a Blob, a URL, or an object that is a source already.
- *
- * @throws WeightsError when the value is none of these or the URL cannot be read, and the signal's reason when it is aborted
- */
-export async function toSource(input: WeightsInput, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<WeightsSource> {
-  const value: unknown = input;
-  if (value instanceof ArrayBuffer || value instanceof Uint8Array) return fromBytes(value);
-  if (value instanceof Blob) return fromBlob(value);
-  if (value instanceof URL || (typeof value === "string" && /^(https?|data|blob):/i.test(value))) return (await import("./url.js")).fromUrl(value, options);
-  if (typeof value === "string") {
-    const text = quote(value);
-    throw unreadable("weights", `${text} is not a URL. Paths work in Node: pass fromPath(${text}). In a browser pass new URL(${text}, location.href), a File or the bytes`);
-  }
-  if (isSource(value)) return value;
-  throw unreadable("weights", `expected bytes (ArrayBuffer or Uint8Array), a Blob, a URL or a source {name, size, read}, got ${kindOf(value)}`);
-}
 
 /** A weight file that fits a recipe, before its values are read. */
 export interface OpenedWeights {
@@ -185,10 +167,4 @@ function resolve({ names }: WeightSource, file: SafetensorsFile): FileTensor {
     if (tensor !== undefined) return tensor;
   }
   throw new WeightsError([{ kind: "missing", tensor: names[0] ?? "", message: `${quote(names[0] ?? "")} is missing` }], file.name);
-}
-
-function isSource(value: unknown): value is WeightsSource {
-  if (typeof value !== "object" || value === null || !("name" in value && "size" in value && "read" in value)) return false;
-  const { name, size, read } = value;
-  return typeof name === "string" && typeof size === "number" && Number.isSafeInteger(size) && size >= 0 && typeof read === "function";
 }

@@ -111,7 +111,7 @@ async function report(cli: Cli, out: string, origin: string, { plan, variants, f
       ...{ fingerprint, kernels: kernels.length, weightBytes: weightBytes(weightBuffers) },
       profiles: programs.infer.map(({ batch, dispatches, flops, bytes, arenas }) => ({ batch, dispatches: dispatches.length, flops, bytes, arenaBytes: arenaBytes(arenas) })),
     });
-    const [{ jsonShapes }, { recipeParameters }] = await Promise.all([import("./json.js"), import("../emit/index-file.js")]);
+    const [{ jsonShapes }, { parametersOf }] = await Promise.all([import("./json.js"), import("../plan/needs.js")]);
     return cli.json(jsonShapes.compile, {
       name: plan.name,
       spec: origin,
@@ -120,7 +120,7 @@ async function report(cli: Cli, out: string, origin: string, { plan, variants, f
       changed: [...written.changed],
       removed: [...written.removed],
       kept: [...written.kept],
-      parameters: recipeParameters(recipe.tensors),
+      parameters: parametersOf(recipe),
       ...planned(variants[0]),
       variants: variants.map((variant) => {
         const { dtype, routines, tuned } = variant.plan;

@@ -167,6 +167,12 @@ export const explainShape = z.strictObject({
       steps: texts("What the recipe does with them, in order."),
     })),
   }),
+  needs: z.strictObject({
+    features: texts("WebGPU features that it cannot run without."),
+    limits: z.record(z.string(), z.number()).readonly().describe("Device limits needed beyond WebGPU's defaults."),
+    gpuBytes: bytes("GPU memory, for all batch sizes"),
+    downloadBytes: z.strictObject({ packed: bytes("Weights as vitc pack writes them"), safetensors: bytes("The model's parameters in a file of this dtype") }),
+  }).describe("What the package exports as needs, for this dtype."),
   limits: list(z.strictObject({
     name: z.string().describe("WebGPU's name of the limit."),
     unit: z.enum(["bytes", "count"]),

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { DType, Plan } from "../../runtime/plan.js";
 import { imageColumns, imageRows, type ImageKernel } from "../kernels/image.js";
 import type { CompiledPlan } from "../plan/plan.js";
@@ -8,7 +10,7 @@ import { takesPhotographs, variantFiles, writeIndex, type RuntimeImports } from 
 import { kernelFiles } from "./kernel-files.js";
 import { commandOf, packageJson, readme } from "./package-files.js";
 import { printData } from "./print.js";
-import { runtimeSources } from "./runtime-sources.js";
+import { packageRoot, runtimeSources } from "./runtime-sources.js";
 import { newProject, transpile, typecheck } from "./typescript.js";
 
 export interface EmitOptions {
@@ -71,7 +73,8 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
     files.set(`${stem}.d.ts`, declarations);
   }
   files.set("spec.json", `${JSON.stringify(toSpec(spec), null, 2)}\n`);
-  files.set("README.md", readme(spec, compiled, command));
+  files.set("README.md", readme(spec, variants, command, shared));
+  if (!shared) files.set("runtime/LICENSE", readFileSync(join(packageRoot(), "LICENSE"), "utf8"));
   files.set("package.json", packageJson(spec, { ...made, files: [...files.keys(), "package.json"].toSorted() }));
   return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -1,5 +1,6 @@
 import type { SourceFile } from "ts-morph";
 import type { Plan } from "../../runtime/plan.js";
+import { needsOf, parametersOf } from "../plan/needs.js";
 import type { CompiledPlan } from "../plan/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { printData } from "./print.js";
@@ -24,7 +25,7 @@ export function variantFiles({ dtype }: Plan, index: number): { readonly planFil
 export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: readonly [CompiledPlan, ...CompiledPlan[]], imports: RuntimeImports, command: string): void {
   const [{ plan, recipe }] = variants;
   const [channels, height, width] = plan.input.shape as [number, number, number];
-  file.addImportDeclaration({ moduleSpecifier: imports.codegen, namedImports: ["estimateModel", "loadModel", { name: "Estimate", isTypeOnly: true }, { name: "EstimateInput", isTypeOnly: true }, { name: "LoadOptions", isTypeOnly: true }, { name: "Model", isTypeOnly: true }, { name: "ModelDefinition", isTypeOnly: true }, { name: "Tensor", isTypeOnly: true }] });
+  file.addImportDeclaration({ moduleSpecifier: imports.codegen, namedImports: ["canRunModel", "estimateModel", "loadModel", { name: "CanRun", isTypeOnly: true }, { name: "Estimate", isTypeOnly: true }, { name: "EstimateInput", isTypeOnly: true }, { name: "LoadOptions", alias: "RuntimeLoadOptions", isTypeOnly: true }, { name: "Model", isTypeOnly: true }, { name: "ModelDefinition", isTypeOnly: true }, { name: "Tensor", isTypeOnly: true }] });
   file.addImportDeclaration({ moduleSpecifier: "./kernels/index.js", namedImports: ["kernels"] });
   const named = variants.map(({ plan: { dtype } }, i) => (i === 0 ? { plan: "plan", recipe: "recipe" } : { plan: `plan_${dtype}`, recipe: `recipe_${dtype}` }));
   variants.forEach((variant, i) => {
@@ -34,7 +35,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
     file.addImportDeclaration({ moduleSpecifier: `./${weightsFile}.js`, namedImports: [alias("recipe")] });
   });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
-  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "BufferInput", "DeviceImage", "DeviceOutputs", "DeviceTensor", "EncodedImage", "Estimate", "EstimateInput", "EstimateOptions", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Prediction", "Progress", "RunManyOptions", "RunOptions", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "BufferInput", "CanRun", "DeviceImage", "DeviceOutputs", "DeviceTensor", "EncodedImage", "Estimate", "EstimateInput", "EstimateOptions", "ImagePixels", "Model", "ModelInput", "Photograph", "Prediction", "Progress", "RunManyOptions", "RunOptions", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
 
   file.addInterface({
     name: "Outputs",
@@ -53,12 +54,25 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
     constant("labels", `${printData(plan.labels)} as const`, "Class names in the order of the logits.");
     file.addTypeAlias({ name: "Label", isExported: true, type: "(typeof labels)[number]", docs: ["A class name."] });
   }
+  const dtypes = variants.map((variant) => JSON.stringify(variant.plan.dtype)).join(" | ");
+  file.addTypeAlias({ name: "DType", isExported: true, type: dtypes, docs: ["How matrices may be stored, by what the package was compiled for."] });
+  file.addTypeAlias({ name: "LoadOptions", isExported: true, type: 'Omit<RuntimeLoadOptions, "dtype"> & { readonly dtype?: "auto" | DType }', docs: ["What `load` takes; `auto` (default) is the first of the dtypes that the device can run."] });
+  const needs = Object.fromEntries(variants.map((variant) => [variant.plan.dtype, needsOf(variant.plan, variant.recipe)]));
+  constant("needs", `${printData(needs)} as const`, "What the model needs of a device beyond WebGPU's defaults, its GPU memory and its download in bytes, by dtype in the order of preference.");
   file.addVariableStatement({
     declarationKind: "const" as never,
     declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)})${takesPhotographs(plan) ? `, images: () => import("./images.js")` : ""} }` }],
   });
-  const parameters = recipeParameters(recipe.tensors);
+  const parameters = parametersOf(recipe);
   const model = `Model<Outputs${plan.main.classes ? `, ${plan.labels.length > 0 ? "Label" : "undefined"}` : ""}>`;
+  file.addFunction({
+    name: "canRun",
+    isExported: true,
+    parameters: [{ name: "on", type: "GPUDevice | GPUAdapter", hasQuestionToken: true }],
+    returnType: "Promise<CanRun<DType>>",
+    docs: ["Whether `load` would find what the model needs, on a device or adapter of yours, or on what it would ask for itself, and in which dtype; or all that is in the way. Nothing is downloaded or compiled."],
+    statements: "return canRunModel<DType>(definition, on);",
+  });
   file.addFunction({
     name: "load",
     isExported: true,
@@ -83,12 +97,6 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
 
 /** The runtime ABI that generated code is written for; a test holds it equal to the runtime's. */
 export const abi = 2;
-
-/** Numbers in the weight file that the recipe reads. */
-export function recipeParameters(tensors: CompiledPlan["recipe"]["tensors"]): number {
-  const sizes = new Map(tensors.flatMap(({ sources }) => sources.map(({ names, shape }) => [names[0]!, shape.reduce((product, n) => product * n, 1)] as const)));
-  return [...sizes.values()].reduce((sum, n) => sum + n, 0);
-}
 
 function describeOutput(name: string): string {
   const block = /^blocks\.(\d+)$/.exec(name);

@@ -3,6 +3,7 @@ import { bytesOf } from "../ir/cost.js";
 import type { Graph, Node, Value } from "../ir/graph.js";
 import { elements } from "../ir/ops/op.js";
 import { passes, runPasses } from "../passes/index.js";
+import { needsOf } from "../plan/needs.js";
 import { isWeightOp } from "../plan/graph-index.js";
 import type { Step } from "../plan/lower.js";
 import { makePlan, type CompiledPlan } from "../plan/plan.js";
@@ -58,6 +59,7 @@ export function explain(input: unknown, options: { readonly dtype?: DType | unde
         }),
       ),
     },
+    needs: needsOf(plan, recipe),
     limits: reportLimits(compiled),
   };
 }

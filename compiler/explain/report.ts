@@ -1,5 +1,5 @@
 /** What `vitc explain` knows about a model, as plain data: no text, no layout. */
-import type { DType, Kernel, View } from "../../runtime/plan.js";
+import type { DType, Kernel, Needs, View } from "../../runtime/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 
 export interface Report {
@@ -25,6 +25,8 @@ export interface Report {
   readonly routines: readonly RoutineReport[];
   readonly kernels: readonly KernelReport[];
   readonly weights: WeightsReport;
+  /** Of a device and of a download, as the package's `needs` has it for this dtype. */
+  readonly needs: Needs;
   /** Device limits that the plan comes near to, or needs raised. */
   readonly limits: readonly LimitReport[];
 }

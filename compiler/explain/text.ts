@@ -75,13 +75,15 @@ function modelFacts({ spec, parameters, weights }: Report): Fact[] {
   ];
 }
 
-function planFacts({ dtype, graph, profiles, routines, kernels, limits }: Report): Fact[] {
+function planFacts({ dtype, graph, profiles, routines, kernels, needs, limits }: Report): Fact[] {
   const beyond = limits.filter(({ needed, guaranteed }) => needed > guaranteed);
   return [
     ["graph", `${plural(graph.built.nodes, "node")}, ${count(graph.lowered.nodes)} after all passes`],
     ["kernels", `${count(kernels.length)} for ${plural(routines.length, "routine")}, matrices in ${dtype}; an adapter takes one way of each`],
     ...profiles.map((profile): Fact => [`batch ${profile.batch}`, profileText(profile)]),
     ...profiles.map((profile): Fact => ["expected", `${Object.entries(profile.expected).map(([target, time]) => `${duration(time)} on ${target}`).join(", ")}${profiles.length > 1 ? ` at batch ${profile.batch}` : ""}`]),
+    ["needs", [`${bytes(needs.gpuBytes)} of GPU memory`, ...needs.features].join(", ")],
+    ["download", `${bytes(needs.downloadBytes.packed)} packed, ${bytes(needs.downloadBytes.safetensors)} as safetensors in ${dtype}`],
     ...beyond.map(({ name, needed }): Fact => ["needs", `${name} of ${count(needed)}`]),
   ];
 }

@@ -17,15 +17,18 @@ const folds = 10;
 /** Times that differ by less have no order worth predicting. */
 const clearRatio = 1.1;
 
+/** What is expected to take less than a millionth of a microsecond is no observation, and its logarithm no number to compute with. */
+const leastMilliseconds = 1e-9;
+
 /**
  * Factors theta > 0 for which sum_k theta_k parts_k is near the times: least squares of log(expected / ms) with Cauchy's weights, which make
  * nothing of outliers, and of log(theta / prior), likewise, for a probe may be an outlier as well; by Gauss-Newton over log(theta). Without observations these are the prior; parts that no
- * observation has stay there. Observations that are no numbers, or not above 0, are left out.
+ * observation has stay there. Observations that are no numbers, or not above 0, or that the prior expects to take no time, are left out.
  *
  * @param prior above 0, one a part
  */
 export function fitFactors(observations: readonly Observation[], prior: readonly number[]): readonly number[] {
-  const usable = observations.filter(({ parts, ms }) => ms > 0 && Number.isFinite(ms) && parts.every((part) => part >= 0 && Number.isFinite(part)) && expectedOf(parts, prior) > 0);
+  const usable = observations.filter(({ parts, ms }) => ms > 0 && Number.isFinite(ms) && parts.every((part) => part >= 0 && Number.isFinite(part)) && expectedOf(parts, prior) > leastMilliseconds);
   if (usable.length === 0) return prior;
   const own = prior.map(Math.log);
   // Everything may be off by one factor, as on a machine that is busy: what the prior says is where factors are to each other.

@@ -131,7 +131,7 @@ function checkAxes({ base, axes, derive = {}, sample }: AxesSweep): SpecIssue[] 
 
 /** Fields that a path may begin with. A test holds them to the schema; what stands below one is checked when a variant is made. */
 export const sweptFields: readonly string[] = [
-  ...["image", "patch", "patchRemainder", "channels", "stem", "patchNorm", "patchBias", "dim", "depth", "heads", "headDim", "mlp", "attention", "tokens", "position", "rope", "norm", "preNorm", "block", "layerScale"],
+  ...["image", "patch", "patchRemainder", "channels", "stem", "patchNorm", "patchBias", "patchResample", "dim", "depth", "heads", "headDim", "mlp", "attention", "tokens", "position", "rope", "norm", "preNorm", "block", "layerScale"],
   ...["finalNorm", "pool", "poolPrefix", "mapPool", "representation", "classes", "headBias", "dropout", "outputs", "preprocess", "batch", "dtype"],
 ];
 

@@ -4,7 +4,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { decodeFloats } from "../../runtime/decode.js";
 import { WeightsError } from "../../runtime/errors.js";
-import { readHeader, type SafetensorsFile } from "../../runtime/safetensors.js";
+import { type SafetensorsFile } from "../../runtime/file-tensors.js";
+import { readHeader } from "../../runtime/safetensors.js";
 import { fromBytes, type WeightsSource } from "../../runtime/source.js";
 import { count, f32, f64, makeFile, rawFile, refusal, words } from "./weight-files.js";
 
