@@ -85,7 +85,7 @@ else {
     assert.match(refused["bitmap"]!, /^InputError: the ImageBitmap is 0 x 0: it is closed/);
     assert.match(refused["rgba"]!, /^InputError: the VideoFrame/);
     assert.match(refused["broken"]!, /^InputError: the HTMLImageElement .*nothing\.png cannot be read/);
-    assert.match(refused["empty"]!, /^InputError: the HTMLVideoElement is 0 x 0/);
+    assert.match(refused["empty"]!, /^InputError: the HTMLVideoElement has no picture yet/);
   });
 
   /** A larger one of many colours, which is scaled down, with rows that are no multiple of 256 bytes. */
