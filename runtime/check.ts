@@ -1,9 +1,9 @@
 /** Whether a weight file has what a recipe reads, and what to say where it has not. */
 
 import { floatTypes, isFloatType } from "./decode.js";
-import type { WeightProblem } from "./errors.js";
+import { WeightsError, type WeightProblem } from "./errors.js";
 import { followNaming, type Followed } from "./naming.js";
-import type { WeightRecipe } from "./plan.js";
+import type { PackedTensor, WeightRecipe } from "./plan.js";
 import type { SafetensorsFile } from "./safetensors.js";
 import { quote } from "./source.js";
 
@@ -27,8 +27,19 @@ export function checkTensors(recipe: WeightRecipe, file: SafetensorsFile, option
   return checkFollowed(followNaming(recipe, file.tensors), file, options);
 }
 
+/**
+ * A recipe restated in the names of a file, and the names of tensors that it does not read.
+ * @throws WeightsError with everything that is wrong with the file
+ */
+export function fitted(recipe: WeightRecipe, file: SafetensorsFile, options: CheckOptions): { readonly tensors: readonly PackedTensor[]; readonly ignored: readonly string[] } {
+  const followed = followNaming(recipe, file.tensors);
+  const problems = checkFollowed(followed, file, options);
+  if (problems.length > 0) throw new WeightsError(problems, followed.naming === undefined ? file.name : `${file.name}, read by the names of ${followed.naming}`);
+  return { tensors: followed.tensors, ignored: extraNames(followed, file) };
+}
+
 /** `checkTensors` with a recipe that is in the file's names already. */
-export function checkFollowed(followed: Followed, file: SafetensorsFile, options: CheckOptions = {}): WeightProblem[] {
+function checkFollowed(followed: Followed, file: SafetensorsFile, options: CheckOptions = {}): WeightProblem[] {
   // An empty tensor, of no register tokens for example, is nothing that the model could use.
   const extra = extraNames(followed, file).filter((name) => !followed.ignores(name) && file.tensors.get(name)!.bytes > 0);
   const candidates = extra.slice(0, suggestions.names);
@@ -67,7 +78,7 @@ function describeMissing(names: readonly string[], shape: readonly number[], nea
 }
 
 /** Tensors of the file that no source resolves to. */
-export function extraNames({ tensors }: Followed, file: SafetensorsFile): string[] {
+function extraNames({ tensors }: Followed, file: SafetensorsFile): string[] {
   const used = new Set(tensors.flatMap(({ sources }) => sources.map(({ names }) => names.find((name) => file.tensors.has(name)))));
   return [...file.tensors.keys()].filter((name) => !used.has(name));
 }

@@ -1,6 +1,7 @@
 /**
  * The steps of a recipe that fold one parameter into another: factors and shifts that a model applies between its products, put into their
- * weights. All compute in f64; each returns the result, or how its operands do not fit it.
+ * weights. All compute in f64; each returns the result, or how its operands do not fit it. Those of what stands before the first block are in
+ * `input-folds.ts`.
  */
 
 import type { Floats } from "./decode.js";
@@ -11,26 +12,6 @@ import { elementCount } from "./safetensors.js";
 export interface Register {
   readonly shape: readonly number[];
   readonly data: Floats;
-}
-
-export function foldBatchNormScale(weight: Register, gamma: Register, variance: Register, eps: number): Register | string {
-  const channels = weight.shape[0] ?? 0;
-  if (channels === 0 || !areVectors([gamma, variance], channels)) return `needs a weight [channels, ...] and two vectors [channels]`;
-  const result = new Float64Array(weight.data.length);
-  const run = result.length / channels;
-  for (let channel = 0; channel < channels; channel++) {
-    const factor = gamma.data[channel]! / Math.sqrt(variance.data[channel]! + eps);
-    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = weight.data[i]! * factor;
-  }
-  return { shape: weight.shape, data: result };
-}
-
-export function foldBatchNormShift(gamma: Register, beta: Register, mean: Register, variance: Register, eps: number): Register | string {
-  const channels = gamma.data.length;
-  if (!areVectors([gamma, beta, mean, variance], channels)) return "needs four vectors [channels]";
-  const result = new Float64Array(channels);
-  for (let i = 0; i < channels; i++) result[i] = beta.data[i]! - (mean.data[i]! * gamma.data[i]!) / Math.sqrt(variance.data[i]! + eps);
-  return { shape: [channels], data: result };
 }
 
 export function foldNormScale({ shape, data }: Register, gamma: Register, centre: boolean): Register | string {
@@ -53,37 +34,6 @@ export function foldNormShift({ shape, data }: Register, beta: Register, bias: R
   for (let out = 0; out < outs; out++) {
     let sum = bias ? bias.data[out]! : 0;
     for (let i = 0; i < width; i++) sum += data[out * width + i]! * beta.data[i]!;
-    result[out] = sum;
-  }
-  return { shape: [outs], data: result };
-}
-
-/** Elements of a convolution weight [out, channels, ...] between neighbours along `out` and along `channels`, or undefined if it has other channels. */
-function windows({ shape }: Register, channels: number): [inner: number, window: number] | undefined {
-  if (shape.length < 2 || shape[1] !== channels) return undefined;
-  return [elementCount(shape.slice(1)), elementCount(shape.slice(2))];
-}
-
-export function foldPixelScale(weight: Register, std: readonly number[]): Register | string {
-  const sizes = windows(weight, std.length);
-  if (!sizes) return `needs a weight [out, ${std.length}, ...]`;
-  const result = new Float64Array(weight.data.length);
-  for (let i = 0; i < result.length; i++) result[i] = weight.data[i]! / std[Math.floor(i / sizes[1]) % std.length]!;
-  return { shape: weight.shape, data: result };
-}
-
-export function foldPixelShift(weight: Register, bias: Register | undefined, mean: readonly number[], std: readonly number[]): Register | string {
-  const outs = weight.shape[0] ?? 0;
-  const sizes = windows(weight, std.length);
-  if (!sizes || mean.length !== std.length || (bias && !areVectors([bias], outs))) return `needs a weight [out, ${std.length}, ...] and at most one vector [out]`;
-  const [inner, window] = sizes;
-  const result = new Float64Array(outs);
-  for (let out = 0; out < outs; out++) {
-    let sum = bias ? bias.data[out]! : 0;
-    for (let i = 0; i < inner; i++) {
-      const channel = Math.floor(i / window);
-      sum -= (weight.data[out * inner + i]! * mean[channel]!) / std[channel]!;
-    }
     result[out] = sum;
   }
   return { shape: [outs], data: result };

@@ -3,4 +3,5 @@ export * from "./codegen.js";
 export { softmax } from "./classify.js";
 export { describeAdapter, requestBrowserDevice } from "./device.js";
 export { preprocess, resize } from "./image.js";
-export { readHeader, toSource, fromBlob, fromBytes, fromUrl } from "./weights.js";
+export { fromUrl } from "./url.js";
+export { readHeader, toSource, fromBlob, fromBytes } from "./weights.js";

@@ -3,11 +3,11 @@ import { chooseRoutines, isTable, usableChoices, type ChooseOptions, type Chosen
 import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type OpenedDevice } from "./device.js";
 import { AbiError, AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
-import { openVariantWeights, type UploadWeights } from "./packed.js";
 import type { Plan, Tuned } from "./plan.js";
 import { Session, type Wait } from "./session.js";
 import { abortable } from "./source.js";
 import type { DecodeImage } from "./tensor.js";
+import { openVariantWeights, type UploadWeights } from "./variant-weights.js";
 import { checkLimits, dtypeIsToBlame, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
 

@@ -23,9 +23,6 @@ interface Entry {
   readonly offset: number;
 }
 
-/** Whether a file begins as zip archives do. */
-export const isZip = (start: Uint8Array): boolean => start.length > 4 && start[0] === 0x50 && start[1] === 0x4b && start[2] === 3 && start[3] === 4;
-
 /**
  * The arrays of an .npz archive as if it were one file of tensors, or undefined for a zip archive of something else. Arrays that were
  * compressed, or are stored by columns, are refused: NumPy's `savez` makes neither.

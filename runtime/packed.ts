@@ -1,14 +1,13 @@
 /**
  * Weights as `vitc pack` leaves them: a manifest, and beside it the bytes of the weight buffers as they are, cut into shards. Loading them is
- * reading, checking and uploading; nothing is computed. Other weight files pass through here too, so that loading need not tell them apart.
+ * reading, checking and uploading; nothing is computed.
  */
 
 import { abi, type Variant } from "./definition.js";
 import type { DType, WeightRecipe } from "./plan.js";
-import type { Packed } from "./recipe.js";
 import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
+import type { UploadOptions, VariantWeights } from "./variant-weights.js";
 import type { Variants } from "./variants.js";
-import { openWeights, toSource, uploadWeights, type CheckOptions, type LoadedWeights, type LoadOptions, type WeightsInput } from "./weights.js";
 
 /** A run of bytes of a weight buffer, which is a file of its own. */
 export interface Shard {
@@ -61,59 +60,18 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export interface UploadOptions extends Omit<LoadOptions, "upload"> {
-  readonly upload: (buffer: number, offset: number, data: Packed | Uint8Array<ArrayBuffer>) => void | Promise<void>;
-}
-
-/** Loads weights that were found to fit. */
-export type UploadWeights = (options: UploadOptions) => Promise<Pick<LoadedWeights, "ignored">>;
-
-/** Weights of either kind, for one or more variants of a model. */
-export interface VariantWeights {
-  /** Those that were wanted and that the weights are there for. */
-  readonly variants: Variants;
-  /** What a user should know of that. */
-  readonly notice: string | undefined;
-  /**
-   * Checks that the weights fit a variant. No value is read before the result is called.
-   * @throws WeightsError with everything that is wrong with them
-   */
-  open(variant: Variant): Promise<UploadWeights>;
-  /** Stops whatever is still being read, a download above all. */
-  close(): void;
-}
-
 /**
- * Finds weights, packed or not.
- * @throws WeightsError when there are none that can be read, or when they are packed for other dtypes; the signal's reason when it is aborted
+ * Packed weights behind a source of JSON, or undefined when that is something else.
+ * @throws WeightsError when the manifest is damaged, of another version, or of other dtypes than are wanted; the signal's reason when it is aborted
  */
-export async function openVariantWeights(wanted: Variants, input: WeightsInput, options: CheckOptions & { readonly signal?: AbortSignal | undefined }): Promise<VariantWeights> {
-  const stop = new AbortController();
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const close = (): void => stop.abort();
-  try {
-    signal.throwIfAborted();
-    const source = await toSource(input, { signal });
-    const manifest = await readManifest(source, signal);
-    if (manifest !== undefined) return { ...packedWeights(manifest, source, wanted, signal), close };
-    const open: VariantWeights["open"] = async ({ recipe }) => {
-      const opened = await openWeights(recipe, source, { ...options, signal });
-      return (uploadOptions) => uploadWeights(recipe, opened, uploadOptions);
-    };
-    return { variants: wanted, notice: undefined, open, close };
-  } catch (error) {
-    close();
-    options.signal?.throwIfAborted();
-    throw error;
-  }
+export async function openPacked(source: WeightsSource, wanted: Variants, signal: AbortSignal): Promise<Omit<VariantWeights, "close"> | undefined> {
+  const manifest = await readManifest(source, signal);
+  return manifest && packedWeights(manifest, source, wanted, signal);
 }
 
-/** The manifest in a source, or undefined when that is something else. */
+/** The manifest in a source of JSON, or undefined when that is something else. */
 async function readManifest(source: WeightsSource, signal: AbortSignal): Promise<PackedManifest | undefined> {
-  if (source.size < 8 || source.size > largestManifestBytes) return undefined;
-  const start = await readExactly(source, 0, 8, signal);
-  // A brace and seven characters; a safetensors file begins with a number of 8 bytes, the last of them zero.
-  if (start[0] !== 0x7b || start[7] === 0) return undefined;
+  if (source.size > largestManifestBytes) return undefined;
   const text = new TextDecoder().decode(await readExactly(source, 0, source.size, signal));
   if (!text.includes(packedFormat)) return undefined;
   let manifest: unknown;

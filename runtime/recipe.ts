@@ -3,16 +3,11 @@
  * they can; steps that compute do so in f64. The result is rounded once, at the end, to the type that the tensor is stored in.
  */
 
-import { differentialFactor, queryValueBias, weightLinear } from "./attention.js";
 import { firstNotFinite, indexAt, type Floats } from "./decode.js";
 import { VitcError, WeightsError } from "./errors.js";
-import { equalShapes, foldBatchNormScale, foldBatchNormShift, foldNormScale, foldNormShift, foldPixelScale, foldPixelShift, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
-import { firstBeyondHalf, toHalves, toHalvesBalanced } from "./half.js";
+import { equalShapes, foldNormScale, foldNormShift, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
-import { sincos1d, sincos2d } from "./position.js";
-import { resamplePatch } from "./resample-patch.js";
-import { relativeRows, resampleRelative, resampleTable } from "./resample-table.js";
-import { rotaryTable } from "./rotary.js";
+import type { RareStep } from "./rare-steps.js";
 import { elementCount } from "./safetensors.js";
 import { quote } from "./source.js";
 import { transpose } from "./transpose.js";
@@ -32,7 +27,8 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   const data = await Promise.all(tensor.sources.map(read));
   const registers = tensor.sources.map(({ shape }, i): Register => ({ shape, data: data[i]! }));
   for (const { shape, data } of registers) expectCount(tensor.name, shape, data.length);
-  for (const step of tensor.steps) registers.push(runStep(step, tensor.name, registers));
+  const rare = tensor.steps.some(isRare) ? await import("./rare-steps.js") : undefined;
+  for (const step of tensor.steps) registers.push(runStep(step, tensor.name, registers, rare?.evaluateRare));
   const result = registers.at(-1);
   if (result === undefined) throw contradiction(tensor.name, "it has neither sources nor steps");
   if (!equalShapes(result.shape, tensor.shape)) {
@@ -46,9 +42,11 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
  * stay so. Values that were only moved are as finite as `read` made them; what is computed, or rounded to
  * less, is checked here.
  */
-function rounded(values: Floats, { name, shape, dtype, steps }: PackedTensor): Packed {
-  const result = dtype === "f16" ? (steps.some((step) => step.op === "foldNormScale" && step.centre) && shape.length === 2 ? toHalvesBalanced(values, shape[1]!) : toHalves(values)) : new Float32Array(values);
-  const position = result instanceof Uint16Array ? firstBeyondHalf(result) : firstNotFinite(result);
+async function rounded(values: Floats, { name, shape, dtype, steps }: PackedTensor): Promise<Packed> {
+  const half = dtype === "f16" ? await import("./half.js") : undefined;
+  const balanced = shape.length === 2 && steps.some((step) => step.op === "foldNormScale" && step.centre);
+  const result = half === undefined ? new Float32Array(values) : balanced ? half.toHalvesBalanced(values, shape[1]!) : half.toHalves(values);
+  const position = result instanceof Uint16Array ? half!.firstBeyondHalf(result) : firstNotFinite(result);
   if (position < 0) return result;
   const becomes = result instanceof Uint16Array ? "too large" : String(result[position]);
   const fits = dtype === "f16" && Number.isFinite(Math.fround(values[position]!));
@@ -57,20 +55,30 @@ function rounded(values: Floats, { name, shape, dtype, steps }: PackedTensor): P
   throw new WeightsError([{ kind: fits ? "range" : "value", tensor: name, message }], "weights");
 }
 
-function runStep(step: WeightStep, name: string, registers: readonly Register[]): Register {
+/** Steps that few models need: their code is loaded with the first. */
+const rareOps: Readonly<Record<RareStep["op"], true>> = {
+  foldBatchNormScale: true, foldBatchNormShift: true, foldPixelScale: true, foldPixelShift: true, weightLinear: true, queryValueBias: true, differentialFactor: true,
+  resampleTable: true, resampleRelative: true, resamplePatch: true, rotaryTable: true, sincos2d: true, sincos1d: true,
+}; // prettier-ignore
+
+const isRare = (step: WeightStep): step is RareStep => Object.hasOwn(rareOps, step.op);
+
+type EvaluateRare = typeof import("./rare-steps.js").evaluateRare;
+
+function runStep(step: WeightStep, name: string, registers: readonly Register[], evaluateRare: EvaluateRare | undefined): Register {
   const at = (index: number): Register => {
     const register = registers[index];
     if (register === undefined) throw contradiction(name, `step "${step.op}" reads register ${index} of ${registers.length}`);
     return register;
   };
-  const result = evaluate(step, at);
+  const result = isRare(step) ? evaluateRare!(step, at) : evaluate(step, at);
   if (typeof result === "string") throw contradiction(name, `step "${step.op}" ${result}`);
   expectCount(name, result.shape, result.data.length);
   return result;
 }
 
 /** The step's result, or how its operands do not fit it. */
-function evaluate(step: WeightStep, at: (index: number) => Register): Register | string {
+function evaluate(step: Exclude<WeightStep, RareStep>, at: (index: number) => Register): Register | string {
   switch (step.op) {
     case "reshape":
       return reshape(at(step.of), step.shape);
@@ -84,73 +92,18 @@ function evaluate(step: WeightStep, at: (index: number) => Register): Register |
       return scale(at(step.of), step.factor);
     case "pad":
       return pad(at(step.of), step.shape);
-    case "foldBatchNormScale": {
-      const [weight, gamma, variance] = step.of;
-      return foldBatchNormScale(at(weight), at(gamma), at(variance), step.eps);
-    }
-    case "foldBatchNormShift": {
-      const [gamma, beta, mean, variance] = step.of;
-      return foldBatchNormShift(at(gamma), at(beta), at(mean), at(variance), step.eps);
-    }
     case "foldNormScale":
       return foldNormScale(at(step.of[0]), at(step.of[1]), step.centre);
     case "foldNormShift": {
       const [weight, beta, bias] = step.of;
       return foldNormShift(at(weight), at(beta), bias === undefined ? undefined : at(bias));
     }
-    case "foldPixelScale":
-      return foldPixelScale(at(step.of), step.std);
-    case "foldPixelShift": {
-      const [weight, bias] = step.of;
-      return foldPixelShift(at(weight), bias === undefined ? undefined : at(bias), step.mean, step.std);
-    }
     case "scaleRows":
       return scaleRows(at(step.of), step.start, step.end, step.factor);
     case "scaleChannels":
       return scaleChannels(at(step.of[0]), at(step.of[1]));
-    case "weightLinear": {
-      const [x, weight, bias] = step.of;
-      return weightLinear(at(x), at(weight), bias === undefined ? undefined : at(bias));
-    }
-    case "queryValueBias":
-      return queryValueBias(at(step.of[0]), at(step.of[1]));
-    case "differentialFactor": {
-      const [q1, k1, q2, k2] = step.of;
-      return differentialFactor(at(q1), at(k1), at(q2), at(k2), step.initial);
-    }
-    case "resampleTable": {
-      const { shape, data } = at(step.of);
-      const { prefix, from, to } = step;
-      const dim = shape[2] ?? 0;
-      if (!equalShapes(shape, [1, prefix + from[0] * from[1], dim])) return `resamples [${shape.join(", ")}] as ${prefix} rows and a grid of ${from.join(" x ")}`;
-      return { shape: [1, prefix + to[0] * to[1], dim], data: resampleTable(data, dim, step) };
-    }
-    case "resampleRelative": {
-      const { shape, data } = at(step.of);
-      const heads = shape[1] ?? 0;
-      if (!equalShapes(shape, [relativeRows(step.from), heads])) return `resamples [${shape.join(", ")}] as distances in a grid of ${step.from.join(" x ")}`;
-      return { shape: [relativeRows(step.to), heads], data: resampleRelative(data, heads, step) };
-    }
-    case "resamplePatch": {
-      const { shape, data } = at(step.of);
-      const [outputs = 0, inputs = 0] = shape;
-      if (!equalShapes(shape, [outputs, inputs, ...step.from])) return `resamples [${shape.join(", ")}] as patches of ${step.from.join(" x ")}`;
-      return { shape: [outputs, inputs, ...step.to], data: resamplePatch(data, outputs * inputs, step) };
-    }
-    case "rotaryTable": {
-      const [frequencies] = step.of;
-      return rotaryTable(frequencies === undefined ? undefined : at(frequencies), step);
-    }
     case "tokenTable":
       return tokenTable(step.of.map(at), step);
-    case "sincos2d": {
-      const { grid, dim, prefix, temperature } = step;
-      return { shape: [1, prefix + grid[0] * grid[1], dim], data: sincos2d(grid, dim, prefix, temperature) };
-    }
-    case "sincos1d": {
-      const { length, dim, prefix, temperature } = step;
-      return { shape: [1, prefix + length, dim], data: sincos1d(length, dim, prefix, temperature) };
-    }
     default:
       return step satisfies never;
   }

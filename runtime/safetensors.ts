@@ -6,7 +6,6 @@
  */
 
 import { WeightsError, type WeightProblem } from "./errors.js";
-import { recognizeFile } from "./impostors.js";
 import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
 
 /** Bits of an element, by the name that safetensors gives the type. Types below a byte are packed without gaps. */
@@ -57,6 +56,7 @@ export async function readHeader(source: WeightsSource, signal?: AbortSignal, st
   const length = start.length < 8 ? 0 : Number(new DataView(start.buffer, start.byteOffset).getBigUint64(0, true));
   const braceFollows = start[8] === 0x7b;
   if (!braceFollows || length > source.size - 8 || length > maximumHeaderBytes) {
+    const { recognizeFile } = await import("./impostors.js");
     throw unreadable(source.name, recognizeFile(start) ?? describeStart(source.size, length, braceFollows));
   }
   const header = parseHeader(await readExactly(source, 8, length, signal), source.name);

@@ -1,5 +1,5 @@
 import { InputError } from "./errors.js";
-import { preprocess, type ImagePixels } from "./image.js";
+import type { ImagePixels, preprocess } from "./image.js";
 import type { Plan } from "./plan.js";
 
 /** f32 values of shape [images, ...Shape], row-major, with that shape beside them. */
@@ -65,7 +65,7 @@ export type Batch = HostBatch | DeviceBatch;
 export type DecodeImage = (source: EncodedImage) => Promise<ImagePixels>;
 
 /**
- * Turns what the user gave into a batch, at once unless there are files to decode. All of it is taken when this is called.
+ * Turns what the user gave into a batch, at once unless there are files to decode or it is the first photograph. All of it is taken when this is called.
  * @throws InputError naming what was given and what the model takes; for files the promise is rejected with it.
  */
 export function toBatch(input: HostInput, plan: Plan, decode: DecodeImage): HostBatch | Promise<HostBatch> {
@@ -135,21 +135,41 @@ function isEncoded(value: unknown): value is EncodedImage {
   return typeof value === "string" || value instanceof Uint8Array || value instanceof ArrayBuffer || value instanceof Blob || value instanceof URL;
 }
 
+/** The code for photographs comes with the first: models that are given tensors do without. */
+let prepare: typeof preprocess | undefined;
+
 function fromImages(images: readonly Photograph[], plan: Plan, decode: DecodeImage): HostBatch | Promise<HostBatch> {
   if (images.length === 0) throw new InputError("no images; give at least 1");
+  const prepared = prepare;
+  if (prepared === undefined) {
+    const taken = Array.from(images, copyOf);
+    return import("./image.js").then((module) => {
+      prepare = module.preprocess;
+      return fromImages(taken, plan, decode);
+    });
+  }
   const [channels, height, width] = plan.input.shape as readonly [number, number, number];
   const size = channels * height * width;
   const data = new Float32Array(images.length * size);
   const batch: HostBatch = { data, count: images.length };
-  const place = (image: ImagePixels, i: number): void => preprocess(image, { preprocess: plan.preprocess, shape: [channels, height, width] }, data, i * size);
+  const place = (image: ImagePixels, i: number): void => prepared(image, { preprocess: plan.preprocess, shape: [channels, height, width] }, data, i * size);
   const files: (readonly [index: number, file: EncodedImage])[] = [];
   // Not forEach, which skips the holes of a sparse list.
   for (let i = 0; i < images.length; i++) {
     const image = images[i]!;
-    if (isEncoded(image)) files.push([i, image instanceof Uint8Array || image instanceof ArrayBuffer ? image.slice() : image]);
+    if (isEncoded(image)) files.push([i, copyOf(image) as EncodedImage]);
     else place(image, i);
   }
   return files.length === 0 ? batch : placeFiles(files, place, decode).then(() => batch);
+}
+
+/** What the caller may write to is copied; what is no image is left for whoever says so. */
+function copyOf(image: Photograph): Photograph {
+  if (image instanceof ArrayBuffer) return image.slice(0);
+  // Not slice(), by which Node's Buffer gives the same memory.
+  if (image instanceof Uint8Array) return new Uint8Array(image);
+  const { data, width, height, channels } = (image ?? {}) as Partial<ImagePixels>;
+  return ArrayBuffer.isView(data) ? ({ data: new Uint8Array(data), width, height, ...(channels !== undefined && { channels }) } as ImagePixels) : image;
 }
 
 /** One after the other: memory holds the pixels of one photograph, however many there are. */

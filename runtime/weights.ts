@@ -1,22 +1,19 @@
 /** From a weight file to weight buffers: find it, check it against the recipe, read, pack and upload it tensor by tensor. */
 
-import { checkFollowed, extraNames, type CheckOptions } from "./check.js";
+import type { CheckOptions } from "./check.js";
 import { decodeFloats, firstNotFinite, indexAt, isFloatType, type Floats } from "./decode.js";
 import { WeightsError } from "./errors.js";
-import { followNaming } from "./naming.js";
+import { equalShapes } from "./folds.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
 import { packTensor, type Packed } from "./recipe.js";
 import type { FileTensor, SafetensorsFile } from "./safetensors.js";
-import { openFile } from "./weight-file.js";
 import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
-import { fromUrl } from "./url.js";
+import { openFile } from "./weight-file.js";
 
-export { checkTensors, type CheckOptions } from "./check.js";
-export { packTensor } from "./recipe.js";
+export type { CheckOptions } from "./check.js";
 export { readHeader, type FileTensor, type SafetensorsFile, type SafetensorsType } from "./safetensors.js";
 export { fromBlob, fromBytes, type WeightsSource } from "./source.js";
-export { fromUrl } from "./url.js";
 
 /** What can be loaded as weights. A string is an http(s), data or blob URL. */
 export type WeightsInput = ArrayBuffer | Uint8Array | Blob | URL | string | WeightsSource;
@@ -56,7 +53,7 @@ export async function toSource(input: WeightsInput, options: { readonly signal?:
   const value: unknown = input;
   if (value instanceof ArrayBuffer || value instanceof Uint8Array) return fromBytes(value);
   if (value instanceof Blob) return fromBlob(value);
-  if (value instanceof URL || (typeof value === "string" && /^(https?|data|blob):/i.test(value))) return fromUrl(value, options);
+  if (value instanceof URL || (typeof value === "string" && /^(https?|data|blob):/i.test(value))) return (await import("./url.js")).fromUrl(value, options);
   if (typeof value === "string") {
     const text = quote(value);
     throw unreadable("weights", `${text} is not a URL. Paths work in Node: pass fromPath(${text}). In a browser pass new URL(${text}, location.href), a File or the bytes`);
@@ -69,6 +66,10 @@ export async function toSource(input: WeightsInput, options: { readonly signal?:
 export interface OpenedWeights {
   readonly source: WeightsSource;
   readonly file: SafetensorsFile;
+  /** The recipe's, restated in the names of the file. */
+  readonly tensors: readonly PackedTensor[];
+  /** Names of the file's tensors that none of these reads. */
+  readonly ignored: readonly string[];
   /** Stops whatever is still being read, a download above all. */
   close(): void;
 }
@@ -84,15 +85,27 @@ export async function openWeights(recipe: WeightRecipe, input: WeightsInput, opt
   try {
     signal.throwIfAborted();
     const { source, file } = await openFile(await toSource(input, { signal }), signal);
-    const followed = followNaming(recipe, file.tensors);
-    const problems = checkFollowed(followed, file, options);
-    if (problems.length > 0) throw new WeightsError(problems, followed.naming === undefined ? source.name : `${source.name}, read by the names of ${followed.naming}`);
-    return { source, file, close: () => stop.abort() };
+    const fitted = holdsAll(recipe, file) ? { tensors: recipe.tensors, ignored: [] } : (await import("./check.js")).fitted(recipe, file, options);
+    return { source, file, ...fitted, close: () => stop.abort() };
   } catch (error) {
     stop.abort();
     options.signal?.throwIfAborted();
     throw error;
   }
+}
+
+/** Whether a file has the tensors of a recipe and no others, by the model's own names: then there is neither a naming to find nor anything to check. */
+function holdsAll({ tensors }: WeightRecipe, file: SafetensorsFile): boolean {
+  const used = new Set<FileTensor>();
+  const fits = tensors.every(({ sources }) =>
+    sources.every(({ names, shape }) => {
+      const found = names.map((name) => file.tensors.get(name)).find((tensor) => tensor !== undefined);
+      if (found === undefined || !isFloatType(found.dtype) || !equalShapes(found.shape, shape)) return false;
+      used.add(found);
+      return true;
+    }),
+  );
+  return fits && used.size === file.tensors.size;
 }
 
 const withSignal = (signal: AbortSignal | undefined, stop: AbortController): AbortSignal => (signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]));
@@ -103,16 +116,15 @@ const withSignal = (signal: AbortSignal | undefined, stop: AbortController): Abo
  *
  * @throws WeightsError when a value is not finite or the file cannot be read; the signal's reason when it is aborted
  */
-export async function uploadWeights(recipe: WeightRecipe, opened: OpenedWeights, options: LoadOptions): Promise<LoadedWeights> {
+export async function uploadWeights(opened: OpenedWeights, options: LoadOptions): Promise<LoadedWeights> {
   // What is still under way when loading ends, a failed load above all, is stopped.
   const stop = new AbortController();
   const signal = withSignal(options.signal, stop);
-  const { source, file } = opened;
+  const { source, file, tensors, ignored } = opened;
   try {
     signal.throwIfAborted();
-    const followed = followNaming(recipe, file.tensors);
-    const bytes = await loadTensors(followed.tensors, source, file, signal, options);
-    return { source: source.name, bytes, ignored: extraNames(followed, file) };
+    const bytes = await loadTensors(tensors, source, file, signal, options);
+    return { source: source.name, bytes, ignored };
   } catch (error) {
     options.signal?.throwIfAborted();
     throw error;
@@ -124,7 +136,7 @@ export async function uploadWeights(recipe: WeightRecipe, opened: OpenedWeights,
 
 /** Opens a weight file and loads it: see `openWeights` and `uploadWeights`. Nothing is uploaded when the check fails. */
 export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, options: LoadOptions): Promise<LoadedWeights> {
-  return uploadWeights(recipe, await openWeights(recipe, input, options), options);
+  return uploadWeights(await openWeights(recipe, input, options), options);
 }
 
 async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSource, file: SafetensorsFile, signal: AbortSignal, options: LoadOptions): Promise<number> {

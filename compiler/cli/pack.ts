@@ -161,7 +161,7 @@ interface PackOptions extends Options {
 async function packVariant(shards: ShardFolder, { plan, recipe }: Wanted, source: WeightsSource, { shardBytes, allowExtra, signal, line, share }: PackOptions): Promise<{ readonly variant: PackedVariant; readonly ignored: readonly string[] }> {
   const opened = await openWeights(recipe, source, { allowExtra, signal });
   const drafts = await shards.begin(plan, await recipeHash(recipe), shardBytes);
-  const { ignored } = await uploadWeights(recipe, opened, {
+  const { ignored } = await uploadWeights(opened, {
     allowExtra,
     signal,
     onProgress: ({ loaded, total }) => line.update(share(loaded / Math.max(1, total)), `(${plan.dtype})`),

@@ -1,11 +1,11 @@
 import type { DType, Plan } from "../../runtime/plan.js";
-import { IrError } from "../ir/ops/op.js";
 import { imageColumns, imageRows, type ImageKernel } from "../kernels/image.js";
 import type { CompiledPlan } from "../plan/plan.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { toSpec } from "../spec/written.js";
 import { version } from "../version.js";
 import { takesPhotographs, variantFiles, writeIndex, type RuntimeImports } from "./index-file.js";
+import { kernelFiles } from "./kernel-files.js";
 import { commandOf, packageJson, readme } from "./package-files.js";
 import { printData } from "./print.js";
 import { runtimeSources } from "./runtime-sources.js";
@@ -56,13 +56,7 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
     sources.set(`${planFile}.ts`, `${preamble}\nimport type { Plan } from "${imports.codegen}";\n\n/** The kernel plan in ${plan.dtype}: a row a dispatch, views are [buffer, byte offset, bytes]. */\nexport const plan: Plan = ${printData(plan)};\n`);
     sources.set(`${weightsFile}.ts`, `${preamble}\nimport type { WeightRecipe } from "${imports.codegen}";\n\n/** How a weight file becomes weight buffers in ${plan.dtype}: a row a packed tensor. */\nexport const recipe: WeightRecipe = ${printData(recipe)};\n`);
   });
-  const kernels = new Map<string, string>();
-  for (const { id, code } of variants.flatMap((variant) => variant.kernels)) {
-    if ((kernels.get(id) ?? code) !== code) throw new IrError(`two kernels are called ${id}`);
-    kernels.set(id, code);
-  }
-  for (const [id, code] of kernels) sources.set(`kernels/${id}.ts`, `${preamble}\nexport const ${id}: string = /* wgsl */ \`\n${code}\`;\n`);
-  sources.set("kernels/index.ts", kernelIndex([...kernels.keys()], preamble));
+  for (const [path, text] of kernelFiles(variants, preamble)) sources.set(path, text);
   if (takesPhotographs(compiled.plan)) sources.set("images.ts", imagesFile(compiled.plan, imports.codegen, preamble));
   if (!shared) for (const [file, text] of runtimeSources()) sources.set(`runtime/${file}`, text);
   if (options.typecheck ?? true) typecheck(project, sources, shared);
@@ -87,9 +81,4 @@ function imagesFile({ preprocess }: Plan, codegen: string, preamble: string): st
   const arithmetic = preprocess.rescale === "before" ? "floats" : "bytes";
   const text = ({ id, code, workgroupSize }: ImageKernel): string => `{\n    id: ${JSON.stringify(id)},\n    workgroupSize: ${JSON.stringify(workgroupSize)},\n    code: /* wgsl */ \`\n${code}\`,\n  }`;
   return `${preamble}\nimport type { ImageKernels } from "${codegen}";\n\n/** WGSL that prepares photographs on the device. */\nexport const imageKernels: ImageKernels = {\n  rows: ${text(imageRows(arithmetic))},\n  columns: ${text(imageColumns(arithmetic))},\n};\n`;
-}
-
-function kernelIndex(ids: readonly string[], preamble: string): string {
-  const imports = ids.map((id) => `import { ${id} } from "./${id}.js";`).join("\n");
-  return `${preamble}\n${imports}\n\n/** WGSL by kernel id. */\nexport const kernels: Readonly<Record<string, string>> = {\n${ids.map((id) => `  ${id},\n`).join("")}};\n`;
 }

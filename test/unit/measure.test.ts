@@ -11,10 +11,11 @@ import { chromeTrace, traceBeginning } from "../../compiler/measure/trace.js";
 import { compareTimes } from "../../compiler/measure/verdict.js";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
+import { checkTensors } from "../../runtime/check.js";
 import type { Chosen } from "../../runtime/choose.js";
 import type { Dispatch } from "../../runtime/plan.js";
 import { readHeader } from "../../runtime/safetensors.js";
-import { checkTensors, loadWeights } from "../../runtime/weights.js";
+import { loadWeights } from "../../runtime/weights.js";
 import { suite } from "../tools/suite.js";
 
 const test = suite("measuring");

@@ -3,9 +3,10 @@ import type { AddressInfo } from "node:net";
 import { readFile } from "node:fs/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { checkTensors } from "../../runtime/check.js";
 import type { PackedTensor, WeightRecipe, WeightStep } from "../../runtime/plan.js";
 import type { Packed } from "../../runtime/recipe.js";
-import { checkTensors, fromBytes, loadWeights, readHeader, toSource, type LoadOptions, type WeightsInput, type WeightsProgress, type WeightsSource } from "../../runtime/weights.js";
+import { fromBytes, loadWeights, readHeader, toSource, type LoadOptions, type WeightsInput, type WeightsProgress, type WeightsSource } from "../../runtime/weights.js";
 import { count, f32, f64, makeFile, refusal, rejection, words, type MadeTensor } from "./weight-files.js";
 
 const test = suite("weights");
