@@ -1,6 +1,6 @@
 import { type LoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Progress, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
     /** Scores of the classes, before softmax, [images, 1000]. */
@@ -16,4 +16,4 @@ export declare const input: {
  * Loads vit-tiny-patch16-224 (5,717,416 parameters) onto a GPU, ready to `run`.
  * @throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.
  */
-export declare function load(options: LoadOptions): Promise<Model<Outputs>>;
+export declare function load(options: LoadOptions): Promise<Model<Outputs, undefined>>;
