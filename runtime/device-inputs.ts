@@ -21,6 +21,9 @@ const keptSizes = 4;
 /** Batches that are kept for the next run. */
 const keptBatches = 4;
 
+/** What is copied to a texture as it is. */
+type Copied = ImageBitmap | HTMLCanvasElement | OffscreenCanvas;
+
 const formats = /^(rgba|bgra)8unorm(-srgb)?$/;
 
 /**
@@ -125,19 +128,25 @@ class Preparer {
       const { data } = await toBatch(image, this.engine.variant.plan, this.engine.decode);
       return device.queue.writeBuffer(batch, offset, data.buffer, data.byteOffset, data.byteLength);
     }
-    if (tagOf(image) === "HTMLImageElement") return this.placeElement(image as HTMLImageElement, batch, offset);
     if (tagOf(image) === "GPUTexture") return this.placeTexture(image as GPUTexture, batch, offset);
-    return this.placeExternal(image as Exclude<DeviceImage, GPUTexture | HTMLImageElement>, batch, offset);
+    if (/^(ImageBitmap|HTMLCanvasElement|OffscreenCanvas)$/.test(tagOf(image))) return this.placeExternal(image as Copied, batch, offset);
+    return this.placeBitmapOf(image as Exclude<DeviceImage, GPUTexture | Copied>, batch, offset);
   }
 
-  /** As a file of the same bytes is decoded: the element's own pixels would be those of a colour profile. */
-  private async placeElement(element: HTMLImageElement, batch: GPUBuffer, offset: number): Promise<void> {
+  /**
+   * An image element becomes the bitmap that a file of the same bytes is decoded to; its own pixels would be those of a colour profile. Frames of
+   * videos become bitmaps because Chromium's GPU process ended when a software adapter copied them as they are; the browser makes them where the
+   * frame is.
+   */
+  private async placeBitmapOf(image: HTMLImageElement | HTMLVideoElement | VideoFrame, batch: GPUBuffer, offset: number): Promise<void> {
+    const tag = tagOf(image);
+    if ("videoWidth" in image && image.videoWidth === 0) throw new InputError(`the ${tag} has no picture yet: wait for its loadeddata event`);
     let bitmap: ImageBitmap;
     try {
-      await element.decode();
-      bitmap = await createImageBitmap(element, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+      if ("decode" in image) await image.decode();
+      bitmap = await createImageBitmap(image, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
     } catch (cause) {
-      throw new InputError(`the HTMLImageElement ${element.currentSrc.slice(0, 100)} cannot be read: ${messageOf(cause)}; an image of another origin needs crossorigin="anonymous"`, { cause });
+      throw new InputError(`the ${tag} ${"currentSrc" in image ? image.currentSrc.slice(0, 100) : ""} cannot be read: ${messageOf(cause)}; one of another origin needs crossorigin="anonymous"`.replace("  ", " "), { cause });
     }
     try {
       await this.placeExternal(bitmap, batch, offset);
@@ -146,8 +155,8 @@ class Preparer {
     }
   }
 
-  private async placeExternal(source: Exclude<DeviceImage, GPUTexture | HTMLImageElement>, batch: GPUBuffer, offset: number): Promise<void> {
-    const [width, height] = extentOf(source);
+  private async placeExternal(source: Copied, batch: GPUBuffer, offset: number): Promise<void> {
+    const { width, height } = source;
     const tag = tagOf(source);
     const { device } = this.engine.opened;
     const most = device.limits.maxTextureDimension2D;
@@ -251,10 +260,4 @@ class Preparer {
     this.engine.session.extras.delete(resource);
     resource.destroy();
   }
-}
-
-function extentOf(source: Exclude<DeviceImage, GPUTexture | HTMLImageElement>): readonly [width: number, height: number] {
-  if ("displayWidth" in source) return [source.displayWidth, source.displayHeight];
-  if ("videoWidth" in source) return [source.videoWidth, source.videoHeight];
-  return [source.width, source.height];
 }

@@ -3,7 +3,7 @@ import { bufferUsage, createBuffers } from "./buffers.js";
 import { InputError } from "./errors.js";
 import type { Engine } from "./load.js";
 import type { TensorSpec } from "./plan.js";
-import { chunksOf, type Chunk } from "./runner.js";
+import { chunksOf, type Chunk } from "./batches.js";
 import type { BufferRange } from "./session.js";
 import { elements, type Batch, type Tensor } from "./tensor.js";
 

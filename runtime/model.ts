@@ -1,14 +1,15 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { adapterKey, chooseRoutines, usableChoices, type Chosen } from "./choose.js";
+import type { Chosen } from "./choose.js";
 import type { Prediction } from "./classify.js";
 import type { LoadOptions, ModelDefinition } from "./definition.js";
 import type { DeviceOutputs, EncodeIO } from "./device-outputs.js";
-import { adapterName, type AdapterInfo } from "./device.js";
+import type { AdapterInfo } from "./device.js";
 import { VitcError } from "./errors.js";
 import { checkAlive, checkLoad, type Engine } from "./load.js";
-import type { DType, Plan } from "./plan.js";
+import type { DType } from "./plan.js";
 import type { RunManyOptions } from "./run-many.js";
-import { run, Runner } from "./runner.js";
+import { run } from "./batches.js";
+import { Runner } from "./runner.js";
 import { elements, type ModelInput, type Tensor } from "./tensor.js";
 
 export interface RunOptions {
@@ -46,6 +47,7 @@ export class Model<Outputs extends object, Label extends string | undefined = ne
    */
   async choose(choices: Readonly<Record<string, string>>): Promise<void> {
     this.runner.checkUsable();
+    const { checkChoices, chooseBy } = await import("./choose-by.js");
     checkChoices(this.runner.plan, choices);
     // What is wrong is said before anything is waited for.
     chooseBy(this.runner.engine, choices);
@@ -185,25 +187,6 @@ export class Model<Outputs extends object, Label extends string | undefined = ne
 Model.prototype[Symbol.dispose] = function (this: Model<object>): void {
   this.dispose();
 };
-
-/** @throws VitcError (input) */
-function chooseBy({ variant: { plan }, opened: { adapter }, chooseOptions }: Engine, choices: Readonly<Record<string, string>>): ReadonlyMap<string, Chosen> {
-  const { tuned = [] } = chooseOptions;
-  const kernels = new Map(plan.kernels.map((kernel) => [kernel.id, kernel]));
-  const chosen = chooseRoutines(plan, { ...chooseOptions, tuned: [{ adapter: adapterKey(adapter), choices }, ...tuned] });
-  for (const [id, name] of Object.entries(choices)) {
-    const found = chosen.get(id);
-    if (found === undefined) throw new VitcError("input", `${plan.name} has no routine ${id}`);
-    const usable = plan.routines.filter((routine) => routine.id === id).flatMap((routine) => usableChoices(routine, kernels, chooseOptions).map((choice) => choice.name));
-    if (found.choice.name !== name) throw new VitcError("input", `${id} cannot be done by ${name} on ${adapterName(adapter)}: what can be chosen there is ${usable.join(", ")}`);
-  }
-  return chosen;
-}
-
-/** Callers may come from JavaScript. */
-function checkChoices({ name }: Plan, choices: unknown): void {
-  if (typeof choices !== "object" || choices === null || !Object.values(choices).every((choice) => typeof choice === "string")) throw new VitcError("input", `${name}: choose takes names of choices by routine, { routine: choice }; {} takes all back`);
-}
 
 export { abi, type LoadOptions, type ModelDefinition, type Platform, type Progress, type Variant } from "./definition.js";
 export type { Tensor };

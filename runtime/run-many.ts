@@ -1,7 +1,8 @@
 /** A stream of inputs through a model: while one is computed the next is prepared and uploaded, and the one before is read back. */
 import { DeviceLostError, VitcError } from "./errors.js";
 import type { Engine } from "./load.js";
-import { chunksOf, Results, run, type Runner, type Taken } from "./runner.js";
+import { chunksOf, Results, run } from "./batches.js";
+import type { Runner, Taken } from "./runner.js";
 import type { Session } from "./session.js";
 import { abortable } from "./source.js";
 import type { ModelInput, Tensor } from "./tensor.js";

@@ -1,31 +1,22 @@
-import { adapterKey, chooseProfiles, type Chosen } from "./choose.js";
+import { adapterKey, type Chosen } from "./choose.js";
 import type { LoadOptions, ModelDefinition } from "./definition.js";
-import { messageOf } from "./device.js";
 import { DeviceLostError, VitcError } from "./errors.js";
 import { checkAlive, closeEngine, openEngine, type Engine } from "./load.js";
 import type { Plan } from "./plan.js";
-import type { BufferRange, Session } from "./session.js";
 import { abortable } from "./source.js";
-import { elements, isHostInput, toBatch, withShape, type Batch, type DeviceBatch, type HostInput, type ModelInput, type Tensor } from "./tensor.js";
+import { isHostInput, toBatch, type Batch, type DeviceBatch, type HostInput, type ModelInput } from "./tensor.js";
 
 /** How often a device that is lost is made again for one piece of work. */
 const rebuilds = 2;
+
+/** How a model is loaded, with somebody to tell what its user should know. */
+export type ToldOptions = LoadOptions & { readonly onNotice: (text: string) => void };
 
 /** Images that were taken when they were given, and are taken again when the device that they were put on is lost. */
 export interface Taken {
   get(): Promise<Batch>;
   /** Gives back what they hold on the device. */
   release(): void;
-}
-
-/** Part of a batch, for one profile. */
-export interface Chunk {
-  /** Batch size of the profile. */
-  readonly batch: number;
-  /** Images before it, and its own. */
-  readonly first: number;
-  readonly images: number;
-  readonly input: Float32Array | BufferRange;
 }
 
 /**
@@ -41,7 +32,7 @@ export class Runner {
   private constructor(
     private current: Engine,
     private readonly definition: ModelDefinition,
-    private readonly options: LoadOptions & { readonly onNotice: (text: string) => void },
+    private readonly options: ToldOptions,
   ) {}
 
   /** @throws as `openEngine` does; DeviceLostError when the device is lost again and again */
@@ -60,7 +51,7 @@ export class Runner {
       } catch (error) {
         if (!(error instanceof DeviceLostError) || (options.device && !options.onDeviceLost) || lost === rebuilds) throw error;
         onNotice(`${error.message}: trying again`);
-        device = await freshDevice(told);
+        device = await (await import("./rebuild.js")).freshDevice(told);
       }
     }
   }
@@ -119,27 +110,17 @@ export class Runner {
     }
   }
 
-  /** Replaces an engine whose device is lost. Returns how many tries there have been. */
+  /** Replaces an engine whose device is lost. Returns how many tries there have been. Few models need it, so its code comes when one does. */
   private async rebuild(before: number): Promise<number> {
-    const { current, options } = this;
-    const { lost = "" } = current.watch;
-    options.onNotice(`the GPU device was lost (${lost}): the model is made again on another, and its weights are read again`);
-    closeEngine(current);
-    const { onProgress: _, ...quiet } = options;
-    for (let tries = before + 1; ; tries++) {
-      try {
-        const device = await freshDevice(options);
-        const tuned = [{ adapter: adapterKey(current.opened.adapter), choices: this.choices }, ...(options.tuned ?? [])];
-        const engine = await openEngine(this.definition, { ...quiet, tuned, signal: this.stop.signal }, device);
-        if (this.stop.signal.aborted) closeEngine(engine);
-        this.checkNotDisposed();
-        this.current = engine;
-        return tries;
-      } catch (cause) {
-        this.checkNotDisposed();
-        if (tries >= rebuilds) throw new DeviceLostError(`The GPU device of ${this.plan.name} was lost (${lost}), and the model could not be put on another: ${messageOf(cause)}`, { cause });
-      }
-    }
+    // The loader is handed over, so that bundlers leave it in one piece with what is downloaded first.
+    closeEngine(this.current);
+    const { rebuildEngine } = await import("./rebuild.js");
+    const { engine, tries } = await rebuildEngine(this.current, (options, device) => openEngine(this.definition, options, device), this.options, { choices: { adapter: adapterKey(this.current.opened.adapter), choices: this.choices }, before, most: rebuilds, signal: this.stop.signal });
+    // It may have been disposed in the last moment.
+    if (this.stop.signal.aborted) closeEngine(engine);
+    this.checkNotDisposed();
+    this.current = engine;
+    return tries;
   }
 
   /**
@@ -200,62 +181,5 @@ export class Runner {
   }
 }
 
-/** For a new engine: a device of the user's, or undefined where one is to be requested. */
-async function freshDevice({ device, onDeviceLost }: LoadOptions): Promise<GPUDevice | undefined> {
-  if (onDeviceLost === undefined || device === undefined) return undefined;
-  const fresh: unknown = await onDeviceLost().catch((cause: unknown) => {
-    throw new DeviceLostError(`onDeviceLost gave no device: ${messageOf(cause)}`, { cause });
-  });
-  if (typeof fresh !== "object" || fresh === null || !("queue" in fresh)) throw new VitcError("input", `onDeviceLost gave ${fresh === null ? "null" : typeof fresh}; it gives a new GPUDevice`);
-  return fresh as GPUDevice;
-}
-
 /** Whether what is run is the caller's own memory. */
 const keptBy = (input: HostInput, data: Float32Array): boolean => data === input || (typeof input === "object" && "shape" in input);
-
-/** A batch in the parts that the profiles take. */
-export function chunksOf({ programs, input: { shape } }: Plan, batch: Batch): readonly Chunk[] {
-  const size = elements(shape);
-  let first = 0;
-  return chooseProfiles(programs.infer, batch.count).map((profile) => {
-    const images = Math.min(profile.batch, batch.count - first);
-    const input = "buffer" in batch ? { buffer: batch.buffer, offset: batch.offset + first * size * 4, bytes: images * size * 4 } : batch.data.subarray(first * size, (first + images) * size);
-    const chunk: Chunk = { batch: profile.batch, first, images, input };
-    first += images;
-    return chunk;
-  });
-}
-
-/** Results of a batch, which come chunk by chunk. */
-export class Results {
-  private readonly values: readonly Float32Array<ArrayBuffer>[];
-
-  constructor(private readonly plan: Plan, private readonly count: number) {
-    this.values = plan.outputs.map(({ shape }) => new Float32Array(count * elements(shape)));
-  }
-
-  /** Takes a chunk's outputs, as a session gives them. */
-  collector({ first, images }: Chunk): Parameters<Session["run"]>[2] {
-    return (output, values) => {
-      const width = elements(this.plan.outputs[output]!.shape);
-      this.values[output]!.set(values.subarray(0, images * width), first * width);
-    };
-  }
-
-  /** All of them, by name. */
-  get outputs(): Readonly<Record<string, Tensor>> {
-    return Object.fromEntries(this.plan.outputs.map(({ name, shape }, i) => [name, withShape(this.values[i]!, [this.count, ...shape])]));
-  }
-}
-
-/** A whole run in its turn. */
-export async function run(engine: Engine, taken: Taken, signal: AbortSignal | undefined): Promise<Readonly<Record<string, Tensor>>> {
-  const { session, variant: { plan } } = engine;
-  const batch = await taken.get();
-  const results = new Results(plan, batch.count);
-  for (const chunk of chunksOf(plan, batch)) {
-    signal?.throwIfAborted();
-    await session.run(chunk.batch, chunk.input, results.collector(chunk));
-  }
-  return results.outputs;
-}

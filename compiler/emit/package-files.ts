@@ -62,10 +62,10 @@ export function readme(spec: ResolvedSpec, variants: readonly [CompiledPlan, ...
     .map(({ batch, dispatches, flops, arenas }) => `| ${batch} | ${dispatches.length} | ${(flops / 1e9).toPrecision(3)} | ${mib(arenas.reduce((sum, arena) => sum + arena.bytes, 0))} |`)
     .join("\n");
   const needs = variants.map((variant) => needsRow(variant.plan.dtype, needsOf(variant.plan, variant.recipe))).join("\n");
-  const [given, taken] = takesPhotographs(plan) ? ["photo", "an image file (Blob or bytes, in Node a path), pixels {data, width, height}, or "] : ["values", ""];
+  const [given, taken] = takesPhotographs(plan) ? ["photo", "an image file (Blob or bytes, in Node a path), pixels {data, width, height}, an ImageBitmap, canvas, VideoFrame or GPUTexture, or "] : ["value", ""];
   const output = /^[A-Za-z_]\w*$/.test(main) ? main : `${JSON.stringify(main)}: output`;
-  const [first = "", ...others] = plan.labels.slice(0, 3).map((label) => JSON.stringify(label));
-  const labelled = classes && plan.labels.length > 0 ? `const [[best]] = await model.classify(${given}); // best.label is ${[first, ...others].join(", ")}${plan.labels.length > 3 ? ", ..." : ""}\n` : "";
+  const named = plan.labels.slice(0, 3).map((label) => JSON.stringify(label)).join(", ");
+  const labelled = classes ? `const [best] = await model.classify(${given}, { top: 5 }); // [{ label, index, probability }]${named === "" ? "" : `, labels are ${named}${plan.labels.length > 3 ? ", ..." : ""}`}\n` : "";
   return `# ${spec.name}
 
 A Vision Transformer on WebGPU: ${spec.depth} blocks of width ${spec.dim} with ${spec.heads} heads, ${parametersOf(recipe).toLocaleString("en-US")} parameters.
@@ -77,7 +77,8 @@ import { canRun, load } from "./index.js";
 console.log(await canRun()); // { ok: true, dtype: "${plan.dtype}" }, or { ok: false, reasons }; nothing is downloaded before
 using model = await load({ weights: "model.safetensors" }); // in a browser: a URL, a Blob or bytes
 const { ${output} } = await model.run(${given}); // ${taken}f32 values [n, ${channels}, ${height}, ${width}]
-${labelled}\`\`\`
+${labelled}for await (const outputs of model.runMany(${given}s)) console.log(outputs${/^[A-Za-z_]\w*$/.test(main) ? `.${main}` : `[${JSON.stringify(main)}]`}); // a stream, in order
+\`\`\`
 
 In Node it needs \`npm install webgpu\` (Dawn), and for image files \`npm install sharp\`; in a browser nothing. Weights are a safetensors file with the names of timm.
 Before there are any, \`await estimate()\` tells the milliseconds of a run here, the megabytes to download and to hold, and whether that is fast,

@@ -1,6 +1,6 @@
-import { type Estimate, type EstimateInput, type LoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
+import { type CanRun, type LoadOptions as RuntimeLoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, Estimate, EstimateInput, EstimateOptions, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, BufferInput, CanRun, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
     /** Scores of the classes, before softmax, [images, 10]. */
@@ -16,13 +16,28 @@ export declare const input: {
 export declare const labels: readonly ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /** A class name. */
 export type Label = (typeof labels)[number];
+/** How matrices may be stored, by what the package was compiled for. */
+export type DType = "f32";
+/** What `load` takes; `auto` (default) is the first of the dtypes that the device can run. */
+export type LoadOptions = Omit<RuntimeLoadOptions, "dtype"> & {
+    readonly dtype?: "auto" | DType;
+};
+/** What the model needs of a device beyond WebGPU's defaults, its GPU memory and its download in bytes, by dtype in the order of preference. */
+export declare const needs: {
+    readonly f32: {
+        readonly features: readonly [];
+        readonly limits: {};
+        readonly gpuBytes: 5025744;
+        readonly downloadBytes: {
+            readonly packed: 3233344;
+            readonly safetensors: 3244584;
+        };
+    };
+};
+/** Whether `load` would find what the model needs, on a device or adapter of yours, or on what it would ask for itself, and in which dtype; or all that is in the way. Nothing is downloaded or compiled. */
+export declare function canRun(on?: GPUDevice | GPUAdapter): Promise<CanRun<DType>>;
 /**
  * Loads vit-cifar10 (811,146 parameters) onto a GPU, ready to `run`.
  * @throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.
  */
 export declare function load(options: LoadOptions): Promise<Model<Outputs, Label>>;
-/**
- * Tells, before any weights are fetched, what a run will take here in milliseconds, what there is to download and to hold in megabytes, and whether that is fast, ok or slow. Times the heaviest kernels, in under a second on most adapters; give it a device or an adapter of yours, options, or nothing.
- * @throws AdapterError when there is no usable GPU; OutOfMemoryError; DeviceLostError.
- */
-export declare function estimate(on?: EstimateInput): Promise<Estimate>;

@@ -100,6 +100,7 @@ else {
     ["another padding", padded, "image_columns_bytes", /256u \+ c\]/, "256u]"],
     ["a photograph at the edge", padded, "image_columns_bytes", /id\.y - params\.top/, "id.y"],
     ["alpha for a colour", padded, "image_rows_bytes", /byte\(at \+ 2u\)/, "byte(at + 3u)"],
+    ["blue for red", plain, "image_rows_bytes", /params\.swapped != 0u/, "params.swapped == 0u"],
     ["no luma", gray, "image_rows_bytes", /params\.luma != 0u/, "params.luma > 1u"],
     ["no factor", floats, "image_rows_floats", /params\.factor \*/, "0.004 *"],
     ["no mean", floats, "image_columns_floats", /- values\[c \* 2u\]/, ""],

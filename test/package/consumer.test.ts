@@ -18,9 +18,11 @@ await writeCompiled(join(folder, "model"), { ...fixture.spec, labels: Array.from
 cpSync(join(folder, "model"), join(folder, "node_modules/notes-distilled"), { recursive: true });
 
 const usage = (specifier: string): string => `
-import { load, labels, input, type Label, type Outputs, type Tensor } from "${specifier}";
+import { canRun, load, labels, input, needs, type DType, type Label, type LoadOptions, type Outputs, type Tensor } from "${specifier}";
 
-export async function classify(weights: Blob, pixels: ImageData): Promise<Label | undefined> {
+interface Held { readonly bitmap: ImageBitmap; readonly canvas: OffscreenCanvas | HTMLCanvasElement; readonly frame: VideoFrame; readonly texture: GPUTexture; readonly buffer: GPUBuffer }
+
+export async function classify(weights: Blob, pixels: ImageData, held: Held): Promise<Label | undefined> {
   using model = await load({ weights, onProgress: ({ stage, loaded, total }) => console.log(stage, loaded / total) });
   const outputs: Outputs = await model.run([pixels, pixels]);
   const logits: Tensor<readonly [10]> = outputs.logits;
@@ -30,6 +32,47 @@ export async function classify(weights: Blob, pixels: ImageData): Promise<Label 
   const width: 10 = logits.shape[1];
   const embed: Tensor<readonly [18, 36]> = outputs.embed;
   const height: 32 = input.height;
+  // What it needs, before anything is fetched.
+  const able = await canRun(model.device);
+  const dtype: "f32" | undefined = able.ok ? able.dtype : undefined;
+  const reasons: readonly string[] = able.ok ? [] : able.reasons;
+  const gpuBytes: number = needs.f32.gpuBytes + needs.f32.downloadBytes.packed;
+  const options: LoadOptions = { weights, dtype: "f32" satisfies DType };
+  // @ts-expect-error: it was compiled for f32 alone
+  void needs.f16;
+  // @ts-expect-error: likewise
+  void load({ weights, dtype: "f16" });
+  // @ts-expect-error: a Blob is no device
+  void canRun(weights);
+  void [dtype, reasons, gpuBytes, options];
+  // Classes by name, streams, results that stay on the device, runs among the app's own commands.
+  const [first] = await model.classify(pixels, { top: 3 });
+  const best: Label | undefined = first?.[0]?.label;
+  for await (const { logits: each } of model.runMany([pixels, weights], { ahead: 1 })) void (each satisfies Tensor<readonly [10]>);
+  const onDevice = await model.runOnDevice(pixels);
+  const deviceShape: 10 = onDevice.logits.shape[1];
+  const encoder = model.device.createCommandEncoder();
+  await model.encode(encoder, { input: onDevice.logits.buffer, images: 2, outputs: { logits: { buffer: onDevice.embed.buffer, offset: 4 } } });
+  await model.warmup();
+  // What a page and a device hold, by itself and beside files.
+  const { bitmap, canvas, frame, texture, buffer } = held;
+  for (const image of [bitmap, canvas, frame, texture, buffer]) await model.run(image);
+  await model.run([bitmap, canvas, frame, texture, weights, pixels]);
+  await model.run({ buffer, offset: 256, shape: [1, 3, 32, 32] });
+  void load({ weights, device: model.device, onDeviceLost: async () => model.device, signal: AbortSignal.timeout(1000) });
+  // @ts-expect-error: not a class of this model
+  const noClass: "zebra" = first![0]!.label;
+  // @ts-expect-error: this model has no such output
+  void model.encode(encoder, { input: buffer, outputs: { pooled: buffer } });
+  // @ts-expect-error: buffers are not given in lists
+  void model.run([buffer]);
+  // @ts-expect-error: a stream is an iterable
+  void model.runMany(3).next();
+  // @ts-expect-error: top is a number
+  void model.classify(pixels, { top: "5" });
+  // @ts-expect-error: a new device comes as a promise
+  void load({ weights, onDeviceLost: () => undefined });
+  void [best, deviceShape, noClass];
   // @ts-expect-error: this model has no such output
   void outputs.pooled;
   // @ts-expect-error: the last axis has 10 classes
@@ -46,6 +89,26 @@ export async function classify(weights: Blob, pixels: ImageData): Promise<Label 
   return labels[logits.indexOf(Math.max(...logits))];
 }
 `;
+
+/** A model without classes, and one whose classes have no names. */
+const others = `
+import { load as loadFeatures } from "../features/index.js";
+import { load as loadNameless } from "../nameless/index.js";
+
+export async function features(weights: Blob, pixels: ImageData): Promise<number | undefined> {
+  const model = await loadFeatures({ weights });
+  await model.run(pixels);
+  // @ts-expect-error: there are no classes to name
+  await model.classify(pixels);
+  const nameless = await loadNameless({ weights });
+  const [first] = await nameless.classify(pixels);
+  const nothing: undefined = first![0]!.label;
+  void nothing;
+  return first?.[0]?.index;
+}
+`;
+await writeCompiled(join(folder, "features"), { ...fixture.spec, name: "features", classes: 0, tokens: { class: true }, outputs: undefined });
+await writeCompiled(join(folder, "nameless"), fixture.spec);
 
 /** As strict as a project can be, and without skipLibCheck. */
 const strict = {
@@ -77,6 +140,12 @@ for (const [how, specifier, options] of [
     assert.is(status, 0);
   });
 }
+
+test("models without classes cannot classify, and classes without names have none", () => {
+  const { status, output } = check("others", others);
+  assert.is(output, "");
+  assert.is(status, 0);
+});
 
 test("the check can fail: a wrong use is an error", () => {
   const { status, output } = check("wrong", usage("notes-distilled").replace("outputs.embed", "outputs.embeds"));

@@ -32,10 +32,10 @@ const types: Readonly<Record<string, string>> = {
 
 /**
  * Serves folders under path prefixes: `{ "/": "examples", "/generated/": "generated" }`; the longest prefix that fits wins. Answers GET and
- * HEAD, with single byte ranges. A folder's `index.html` stands for it. Nothing outside the folders is served, through `..` or through a link.
+ * HEAD, with single byte ranges. `headers` go with each file. A folder's `index.html` stands for it. Nothing outside the folders is served, through `..` or through a link.
  * @throws Error when a prefix does not begin and end with a slash, or a folder does not exist.
  */
-export async function serve(folders: Readonly<Record<string, string>>, port = 0): Promise<Server> {
+export async function serve(folders: Readonly<Record<string, string>>, port = 0, headers: Readonly<Record<string, string>> = {}): Promise<Server> {
   const mounts: [prefix: string, folder: string][] = [];
   for (const [prefix, folder] of Object.entries(folders)) {
     if (!prefix.startsWith("/") || !prefix.endsWith("/")) throw new Error(`the prefix "${prefix}" must begin and end with a slash`);
@@ -44,7 +44,7 @@ export async function serve(folders: Readonly<Record<string, string>>, port = 0)
   mounts.sort(([a], [b]) => b.length - a.length);
   const server = createServer((request, response) => {
     // A client that goes away in the middle of a file is no concern of the server's.
-    answer(mounts, request, response).catch(() => response.destroy());
+    answer(mounts, request, response, headers).catch(() => response.destroy());
   });
   await new Promise<void>((done, fail) => server.once("error", fail).listen(port, "127.0.0.1", done));
   const address = server.address();
@@ -57,7 +57,7 @@ export async function serve(folders: Readonly<Record<string, string>>, port = 0)
   return { url: `http://localhost:${address.port}`, close, [Symbol.asyncDispose]: close };
 }
 
-async function answer(mounts: readonly [string, string][], request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(mounts: readonly [string, string][], request: IncomingMessage, response: ServerResponse, extra: Readonly<Record<string, string>>): Promise<void> {
   const refuse = (status: number, text: string, headers: Readonly<Record<string, string>> = {}): void => {
     response.writeHead(status, { "content-type": "text/plain; charset=utf-8", ...headers }).end(`${text}\n`);
   };
@@ -77,6 +77,7 @@ async function answer(mounts: readonly [string, string][], request: IncomingMess
     // A page under test must never see yesterday's build.
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
+    ...extra,
     ...(range === undefined ? {} : { "content-range": `bytes ${start}-${end - 1}/${file.size}` }),
   });
   if (request.method === "HEAD" || start === end) return void response.end();
