@@ -10,6 +10,8 @@ export interface RuntimeImports {
   readonly codegen: string;
   /** `#platform` (package.json maps it to the Node or the browser side), or `vitc/runtime/node`. */
   readonly platform: string;
+  /** Whether the package has self-tests. */
+  readonly selfTests?: boolean;
 }
 
 /** Photographs have one channel or three; others are tensors. */
@@ -55,7 +57,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
   }
   file.addVariableStatement({
     declarationKind: "const" as never,
-    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)})${takesPhotographs(plan) ? `, images: () => import("./images.js")` : ""} }` }],
+    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)})${takesPhotographs(plan) ? `, images: () => import("./images.js")` : ""}${imports.selfTests === true ? `, selfTests: () => import("./self-tests.js")` : ""} }` }],
   });
   const parameters = recipeParameters(recipe.tensors);
   const model = `Model<Outputs${plan.main.classes ? `, ${plan.labels.length > 0 ? "Label" : "undefined"}` : ""}>`;
