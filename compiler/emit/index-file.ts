@@ -36,7 +36,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
     file.addImportDeclaration({ moduleSpecifier: `./${weightsFile}.js`, namedImports: [alias("recipe")] });
   });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
-  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "BufferInput", "DeviceImage", "DeviceOutputs", "DeviceTensor", "EncodedImage", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Prediction", "Progress", "RunManyOptions", "RunOptions", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "BufferInput", "DeviceImage", "DeviceOutputs", "DeviceTensor", "EncodedImage", "ImagePixels", "LoadOptions", "Model", "ModelInput", "Photograph", "Prediction", "Progress", "RunManyOptions", "RunOptions", "SelfTestReport", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
 
   file.addInterface({
     name: "Outputs",

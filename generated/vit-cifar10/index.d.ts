@@ -1,6 +1,6 @@
 import { type LoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, SelfTestReport, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
     /** Scores of the classes, before softmax, [images, 10]. */

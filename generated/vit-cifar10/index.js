@@ -8,7 +8,7 @@ export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError,
 export const input = { channels: 3, height: 32, width: 32 };
 /** Class names in the order of the logits. */
 export const labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
-const definition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-cifar10.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js") };
+const definition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-cifar10.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js"), selfTests: () => import("./self-tests.js") };
 /**
  * Loads vit-cifar10 (811,146 parameters) onto a GPU, ready to `run`.
  * @throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.

@@ -6,7 +6,7 @@ import { recipe } from "./weights.js";
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
 /** What a run takes: images of 3 x 224 x 224 (channels, height, width) once preprocessed. */
 export const input = { channels: 3, height: 224, width: 224 };
-const definition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-tiny-patch16-224.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js") };
+const definition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-tiny-patch16-224.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js"), selfTests: () => import("./self-tests.js") };
 /**
  * Loads vit-tiny-patch16-224 (5,717,416 parameters) onto a GPU, ready to `run`.
  * @throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.

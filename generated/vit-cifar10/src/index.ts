@@ -5,7 +5,7 @@ import { plan } from "./plan.js";
 import { recipe } from "./weights.js";
 
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, SelfTestReport, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
@@ -21,7 +21,7 @@ export const labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "
 /** A class name. */
 export type Label = (typeof labels)[number];
 
-const definition: ModelDefinition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-cifar10.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js") };
+const definition: ModelDefinition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-cifar10.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js"), selfTests: () => import("./self-tests.js") };
 
 /**
  * Loads vit-cifar10 (811,146 parameters) onto a GPU, ready to `run`.

@@ -5,7 +5,7 @@ import { plan } from "./plan.js";
 import { recipe } from "./weights.js";
 
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, BufferInput, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, LoadOptions, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, SelfTestReport, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
@@ -15,7 +15,7 @@ export interface Outputs {
 
 /** What a run takes: images of 3 x 224 x 224 (channels, height, width) once preprocessed. */
 export const input = { channels: 3, height: 224, width: 224 } as const;
-const definition: ModelDefinition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-tiny-patch16-224.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js") };
+const definition: ModelDefinition = { abi: 2, variants: [{ plan, kernels, recipe }], command: "npx vitc compile specs/vit-tiny-patch16-224.ts --shared-runtime", platform: () => import("vitc/runtime/node"), images: () => import("./images.js"), selfTests: () => import("./self-tests.js") };
 
 /**
  * Loads vit-tiny-patch16-224 (5,717,416 parameters) onto a GPU, ready to `run`.
