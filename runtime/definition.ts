@@ -1,5 +1,5 @@
 import type { AdapterChoice, DeviceOptions, OpenedDevice } from "./device.js";
-import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
+import type { DType, Plan, SelfTest, Tuned, WeightRecipe } from "./plan.js";
 import type { DecodeImage } from "./tensor.js";
 import type { WeightsInput, WeightsSource } from "./weights.js";
 
@@ -93,4 +93,6 @@ export interface ModelDefinition {
   readonly platform: () => Promise<Platform>;
   /** Loads the kernels that prepare photographs on the device; called with the first one that is there already. */
   readonly images?: () => Promise<{ readonly imageKernels: ImageKernels }>;
+  /** Loads what the kernels should compute, by variant; called by the first self-test. */
+  readonly selfTests?: () => Promise<{ readonly selfTests: readonly (readonly SelfTest[])[] }>;
 }

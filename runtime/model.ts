@@ -10,6 +10,7 @@ import type { DType } from "./plan.js";
 import type { RunManyOptions } from "./run-many.js";
 import { run } from "./batches.js";
 import { Runner } from "./runner.js";
+import type { SelfTestReport } from "./self-test.js";
 import { elements, type ModelInput, type Tensor } from "./tensor.js";
 
 export interface RunOptions {
@@ -160,6 +161,17 @@ export class Model<Outputs extends object, Label extends string | undefined = ne
         await session.run(batch, new Float32Array(batch * elements(plan.input.shape)), () => undefined);
       }
     }, signal);
+  }
+
+  /**
+   * Tests the kernels on this device: one dispatch of each routine, three times, on inputs made from a seed, against what the compiler computed
+   * in f64. A wrong one is named (the first of `failures` is the first of a run), and done in another way from then on, if one is right; notices
+   * say so. Where `passed` is false do not use the results; another dtype may be right: `load({ dtype: "f32" })`.
+   * @throws VitcError (input) for packages that were compiled without; DeviceLostError; the signal's reason.
+   */
+  async selfTest(options?: RunOptions | null): Promise<SelfTestReport> {
+    this.runner.checkUsable();
+    return this.runner.selfTest(options?.signal);
   }
 
   /** Takes images now, and does something with them when those before are done. */

@@ -341,3 +341,25 @@ export type NamingRule = readonly [parameter: string, tensors: readonly string[]
  * `zeros` (the tensor's shape): zeros, where a tensor shows that the ecosystem has none.
  */
 export type TensorForm = "same" | "squeezed" | "stacked" | "transposed" | "convolution" | "heads" | "merged" | "rows" | "tokens" | "firstToken" | "zeros";
+
+// ------------------------------------------------------------------------------------------------------- self-tests
+
+/** What an operand of a dispatch that is tested holds: inputs are made from a seed, and so is an output that is updated in place. */
+export type SelfTestOperand =
+  | { readonly kind: "weight" }
+  | { readonly kind: "scratch" }
+  | { readonly kind: "input" | "output"; readonly dtype: DType; readonly size: number; readonly seed?: string };
+
+/** One dispatch of the first profile, and what some elements of its result are in f64. */
+export interface SelfTest {
+  readonly routine: string;
+  /** Its place among the dispatches. */
+  readonly dispatch: number;
+  /** In the order of the dispatch's views. */
+  readonly operands: readonly SelfTestOperand[];
+  /** Root mean square of the whole result. */
+  readonly scale: number;
+  /** Elements of the result, and their values. */
+  readonly at: readonly number[];
+  readonly expected: readonly number[];
+}

@@ -3,6 +3,7 @@ import type { LoadOptions, ModelDefinition } from "./definition.js";
 import { DeviceLostError, VitcError } from "./errors.js";
 import { checkAlive, closeEngine, openEngine, type Engine } from "./load.js";
 import type { Plan } from "./plan.js";
+import type { SelfTestReport } from "./self-test.js";
 import { abortable } from "./source.js";
 import { isHostInput, toBatch, type Batch, type DeviceBatch, type HostInput, type ModelInput } from "./tensor.js";
 
@@ -160,6 +161,21 @@ export class Runner {
     const { current } = this;
     const { toDeviceBatch } = await import("./device-inputs.js");
     return toDeviceBatch(input, current, this.definition.images);
+  }
+
+  /** Tests the kernels in its turn; see `Model.selfTest`. */
+  async selfTest(signal: AbortSignal | undefined): Promise<SelfTestReport> {
+    const { selfTests: load, variants } = this.definition;
+    if (load === undefined) throw new VitcError("input", `${this.plan.name} was compiled without self-tests: computing what its kernels should give takes too long for a model of its size`);
+    const { selfTests } = await load();
+    const { selfTest } = await import("./self-test.js");
+    return this.enqueue(async (engine) => {
+      const tests = selfTests[variants.indexOf(engine.variant)] ?? [];
+      const { report, chosen, choices } = await selfTest(engine, tests, this.options.onNotice, signal);
+      this.current = { ...engine, chosen };
+      this.choices = { ...this.choices, ...choices };
+      return report;
+    }, signal);
   }
 
   /** Does routines in other ways, from then on; see `Model.choose`. */

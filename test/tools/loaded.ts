@@ -1,6 +1,7 @@
 /** Definitions of small models, and what loading them needs. */
 import { imageColumns, imageRows } from "../../compiler/kernels/image.js";
 import { makePlan } from "../../compiler/plan/plan.js";
+import { selfTests } from "../../compiler/plan/self-test.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { randomWeights } from "../../compiler/measure/random-weights.js";
 import { abi, Model, type LoadOptions, type ModelDefinition, type Platform } from "../../runtime/model.js";
@@ -9,7 +10,7 @@ import type { AnyOutputs } from "./packages.js";
 
 /** A spec as its package would hand it over. */
 export function definitionOf(spec: unknown, platform: Partial<Platform> = {}): ModelDefinition {
-  const { plan, kernels, recipe } = makePlan(resolve(spec));
+  const { plan, kernels, recipe, lowered, steps } = makePlan(resolve(spec));
   const arithmetic = plan.preprocess.rescale === "before" ? "floats" : "bytes";
   const variant = { plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), recipe };
   return {
@@ -17,6 +18,7 @@ export function definitionOf(spec: unknown, platform: Partial<Platform> = {}): M
     variants: [variant],
     command: "npx vitc compile spec.json",
     platform: () => Promise.resolve({ ...node, tuned: () => Promise.resolve([]), ...platform }),
+    selfTests: () => Promise.resolve({ selfTests: [selfTests(lowered, steps[0]!, plan.dtype)] }),
     images: () => Promise.resolve({ imageKernels: { rows: imageRows(arithmetic), columns: imageColumns(arithmetic) } }),
   };
 }
