@@ -9,6 +9,7 @@ import { readAhead } from "./readahead.js";
 import { packTensor, type Packed } from "./recipe.js";
 import type { FileTensor, SafetensorsFile } from "./safetensors.js";
 import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
+import type { UrlOptions } from "./url.js";
 import { openFile } from "./weight-file.js";
 
 export type { CheckOptions } from "./check.js";
@@ -45,11 +46,11 @@ export interface LoadedWeights {
 const busyMilliseconds = 50;
 
 /**
- * The source behind whatever the user gave: bytes, a Blob, a URL, or an object that is a source already.
+ * The source behind whatever the user gave: bytes, a Blob, a URL, or an object that is a source already. The options are for URLs.
  *
  * @throws WeightsError when the value is none of these or the URL cannot be read, and the signal's reason when it is aborted
  */
-export async function toSource(input: WeightsInput, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<WeightsSource> {
+export async function toSource(input: WeightsInput, options: UrlOptions = {}): Promise<WeightsSource> {
   const value: unknown = input;
   if (value instanceof ArrayBuffer || value instanceof Uint8Array) return fromBytes(value);
   if (value instanceof Blob) return fromBlob(value);
