@@ -1,6 +1,7 @@
 import type { AdapterChoice, DeviceOptions, OpenedDevice } from "./device.js";
 import type { DType, Plan, SelfTest, Tuned, WeightRecipe } from "./plan.js";
 import type { DecodeImage } from "./tensor.js";
+import type { CacheOption } from "./url.js";
 import type { WeightsInput, WeightsSource } from "./weights.js";
 
 /** What generated code and this runtime must agree on. Raised when the plan, the recipe or `loadModel` change their meaning. */
@@ -16,6 +17,13 @@ export interface Progress {
 export interface LoadOptions {
   /** The weight file, or the manifest that `vitc pack` wrote: bytes, a Blob, a URL, a source `{name, size, read}`; in Node also a path. */
   readonly weights: WeightsInput;
+  /**
+   * Keep weights of an http(s) URL in the browser's Cache API, so that the next visit downloads none of them: true, or `{ name }` for a cache of
+   * another name than "vitc-weights". A HEAD request asks each time whether the file is still the same (ETag, Last-Modified, size); one that
+   * changed is downloaded again. Entries are checked by their SHA-256 before use. Where nothing can be kept (no Cache API, full storage, a server
+   * that tells no version) a notice says so, and loading goes on without. `caches.delete("vitc-weights")` frees all of it. Default: false.
+   */
+  readonly cache?: CacheOption;
   /** A device of yours. It is never destroyed here. Without it one is requested. */
   readonly device?: GPUDevice;
   /**

@@ -61,8 +61,8 @@ export class KernelError extends VitcError {
 
 /** One thing wrong with a weight file. */
 export interface WeightProblem {
-  /** `range`: a value that the dtype of the plan cannot hold, though f32 can. */
-  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "range" | "format";
+  /** `range`: a value that the dtype of the plan cannot hold, though f32 can. `changed`: the file was replaced while it was read; loading it again may work. */
+  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "range" | "format" | "changed";
   /** The tensor, or undefined for the file as a whole. */
   readonly tensor?: string;
   readonly message: string;

@@ -5,6 +5,7 @@
 
 import { abi, type Variant } from "./definition.js";
 import type { DType, WeightRecipe } from "./plan.js";
+import { sha256 } from "./sha256.js";
 import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
 import type { UploadOptions, VariantWeights } from "./variant-weights.js";
 import type { Variants } from "./variants.js";
@@ -53,12 +54,6 @@ const again = "pack the weights of this package: npx vitc pack PACKAGE --weights
 
 /** What a recipe makes of a weight file, as a hash: the same file and the same hash are the same bytes, whatever the kernels that read them. */
 export const recipeHash = ({ tensors }: WeightRecipe): Promise<string> => sha256(new TextEncoder().encode(JSON.stringify([abi, tensors])));
-
-/** Hexadecimal. Where there is WebGPU there is `crypto.subtle`: both want a secure context. */
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 /**
  * Packed weights behind a source of JSON, or undefined when that is something else.

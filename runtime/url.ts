@@ -1,54 +1,100 @@
 /** Weights behind a URL. */
 
-import { WeightsError } from "./errors.js";
+import { changedFile, ConnectionError, fill, persist, sameVersion, usualPauses, versionOf, wholeSizeOf, type Arriving, type FileVersion } from "./resume.js";
 import { checkRange, fromBlob, fromBytes, quote, reasonOf, unreadable, type WeightsSource } from "./source.js";
 
 /** Asked for first: the header of most models fits, so that one request tells the size and brings the header. */
 const firstRequestBytes = 64 * 1024;
 
+/** How the browser keeps weights; see `LoadOptions.cache` of a model. */
+export type CacheOption = boolean | { readonly name: string };
+
+export interface UrlOptions {
+  /** Stops reads, and a download that goes on behind them. */
+  readonly signal?: AbortSignal | undefined;
+  /** Keep what is read in the browser's Cache API, by default (true) in the cache "vitc-weights". Default: false. */
+  readonly cache?: CacheOption | undefined;
+  /** Milliseconds before each try to go on after a connection broke, counted anew when bytes arrive. Default: six, 16 seconds in all; [] gives up at once. */
+  readonly pauses?: readonly number[] | undefined;
+  /** Told why weights are not kept, or kept ones are not checked. */
+  readonly onNotice?: ((text: string) => void) | undefined;
+}
+
+/** A file that a server gave the first bytes of. */
+export interface OpenedUrl {
+  readonly source: WeightsSource;
+  readonly version: FileVersion;
+}
+
 /**
  * Weights at an http(s), data or blob URL, read with HTTP Range requests. When the server ignores Range, the file is downloaded once
- * and kept in memory, and a read waits until its bytes have arrived. `signal` aborts that download too.
+ * and kept in memory, and a read waits until its bytes have arrived. A connection that breaks is made again and goes on where it stopped; a file
+ * that is another by then (ETag, Last-Modified, size) is an error. `signal` aborts all of it.
  *
- * @throws WeightsError when the address is not usable or the server refuses, and the signal's reason when it is aborted
+ * @throws WeightsError when the address is not usable, the server refuses or the file changed, and the signal's reason when it is aborted
  */
-export async function fromUrl(address: string | URL, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<WeightsSource> {
-  return openUrl(parseUrl(address), firstRequestBytes, signal);
+export async function fromUrl(address: string | URL, options: UrlOptions = {}): Promise<WeightsSource> {
+  return openUrl(parseUrl(address), firstRequestBytes, options);
 }
 
 /** @param firstBytes how much to ask for at first: the whole file where it is to be read whole */
-async function openUrl(url: URL, firstBytes: number, signal: AbortSignal | undefined): Promise<WeightsSource> {
+async function openUrl(url: URL, firstBytes: number, options: UrlOptions): Promise<WeightsSource> {
+  const { signal, cache = false } = options;
   const name = url.protocol === "data:" ? "weights (data URL)" : url.origin === "null" ? url.href : url.origin + url.pathname;
   if (url.protocol === "data:" || url.protocol === "blob:") return { ...fromBlob(await (await request(url, name, signal)).blob()), name };
 
-  const beside: WeightsSource["beside"] = (file, bytes, fileSignal) => openUrl(new URL(file, url), bytes, fileSignal);
+  const beside: WeightsSource["beside"] = (file, bytes, fileSignal) => openUrl(new URL(file, url), bytes, { ...options, signal: fileSignal });
+  const open = (): Promise<OpenedUrl> => openHttp(url, name, firstBytes, options);
+  const source = cache === false ? (await open()).source : await (await import("./url-cache.js")).openCached(url, name, open, { ...options, cache });
+  return { ...source, beside };
+}
+
+/** Asks for the first bytes, and reads the rest as the server allows. */
+async function openHttp(url: URL, name: string, firstBytes: number, { signal, pauses = usualPauses }: UrlOptions): Promise<OpenedUrl> {
   const response = await request(url, name, signal, [0, firstBytes]);
-  if (response.status === 416) return fromBytes(new Uint8Array(0), name);
-  if (response.status === 200) return { ...(await download(response, name, signal)), beside };
+  if (response.status === 416) return { source: fromBytes(new Uint8Array(0), name), version: versionOf(response, 0) };
+  if (response.status === 200) return download(url, response, name, pauses, signal);
   const size = sizeOf(response);
   if (size === undefined) {
     // Another origin hides Content-Range unless it lists it in Access-Control-Expose-Headers; without it the size is unknown.
     await discard(response);
-    return { ...(await download(await request(url, name, signal), name, signal)), beside };
+    return download(url, await request(url, name, signal), name, pauses, signal);
   }
-  const first = await bodyOf(response, name, 0, Math.min(size, firstBytes), signal);
-  return {
+  const version = versionOf(response, size);
+
+  const readRange = async (offset: number, length: number, readSignal: AbortSignal | undefined, answer?: Response): Promise<Uint8Array<ArrayBuffer>> => {
+    const arriving: Arriving = { bytes: new Uint8Array(length), count: 0 };
+    await persist(name, pauses, readSignal, () => arriving.count, async (first) => {
+      const from = offset + arriving.count;
+      // No If-Range: from another origin it needs a preflight that many servers refuse, and each answer tells by itself which file it is of.
+      const part = (first ? answer : undefined) ?? (await request(url, name, readSignal, [from, length - arriving.count]));
+      const sizeNow = sizeOf(part);
+      if (part.status !== 206 || sizeNow !== size || sameVersion(version, versionOf(part, size)) === false) {
+        await discard(part);
+        throw changedFile(name, `status ${part.status}, ${sizeNow === size ? "the same size, another ETag or date" : `${sizeNow ?? "unknown"} bytes instead of ${size}`}`);
+      }
+      const range = part.headers.get("Content-Range");
+      if (range?.startsWith(`bytes ${from}-`) !== true) {
+        await discard(part);
+        throw unreadable(name, `asked for bytes from ${from}, the server sent ${quote(range ?? "none")}`);
+      }
+      await fill(arriving, arriving.count, part, name, `of ${length} bytes from byte ${offset}`, readSignal);
+    });
+    return arriving.bytes;
+  };
+
+  const first = await readRange(0, Math.min(size, firstBytes), signal, response);
+  const source: WeightsSource = {
     name,
     size,
     read: async (offset, length, readSignal) => {
       checkRange(name, size, offset, length);
       if (length === 0) return new Uint8Array(0);
       if (offset + length <= first.length) return first.subarray(offset, offset + length);
-      const part = await request(url, name, readSignal, [offset, length]);
-      const sizeNow = sizeOf(part);
-      if (part.status !== 206 || sizeNow !== size || changed(response, part)) {
-        await discard(part);
-        throw unreadable(name, `the file changed while it was read (status ${part.status}, ${sizeNow ?? "unknown"} bytes instead of ${size}); load it again`);
-      }
-      return bodyOf(part, name, offset, length, readSignal);
+      return readRange(offset, length, readSignal);
     },
-    beside,
   };
+  return { source, version };
 }
 
 function parseUrl(address: string | URL): URL {
@@ -66,7 +112,7 @@ function parseUrl(address: string | URL): URL {
   return url;
 }
 
-/** Fetches the whole URL or a range of it; every answer that brings no bytes is an error, except 416 (an empty file) to the first range. */
+/** Fetches the whole URL or a range of it; every answer that brings no bytes is an error, except 416: an empty file, or one that is shorter now. */
 async function request(url: URL, name: string, signal: AbortSignal | undefined, range?: readonly [offset: number, length: number]): Promise<Response> {
   let response: Response;
   try {
@@ -74,19 +120,22 @@ async function request(url: URL, name: string, signal: AbortSignal | undefined, 
     response = await fetch(url, { headers, signal: signal ?? null });
   } catch (cause) {
     signal?.throwIfAborted();
-    throw unreadable(name, `could not be fetched (${reasonOf(cause)}); from a page, the server must also allow this origin (CORS)`, cause);
+    throw new ConnectionError(name, `could not be fetched (${reasonOf(cause)}); from a page, the server must also allow this origin (CORS)`, cause);
   }
-  const empty = response.status === 416 && range?.[0] === 0;
-  if (response.status === 200 || (response.status === 206 && range !== undefined) || empty) return response;
+  const { status } = response;
+  if (status === 200 || ((status === 206 || status === 416) && range !== undefined)) return response;
   await discard(response);
-  throw unreadable(name, `the server answered ${response.status} ${response.statusText}`.trimEnd() + adviceFor(response.status));
+  const what = `the server answered ${status} ${response.statusText}`.trimEnd() + adviceFor(status);
+  throw isBusy(status) ? new ConnectionError(name, what) : unreadable(name, what);
 }
 
 function adviceFor(status: number): string {
   if (status === 404 || status === 410) return ": no file is there; check the address";
   if (status === 401 || status === 403) return ": it wants credentials; download the file and pass its bytes, or pass a source whose read() sends them";
-  return status === 429 || status >= 500 ? ": try again later" : "";
+  return isBusy(status) ? ": try again later" : "";
 }
+
+const isBusy = (status: number): boolean => status === 429 || status >= 500;
 
 /** The whole size in `Content-Range: bytes 0-99/1234`, when the server tells. */
 function sizeOf(response: Response): number | undefined {
@@ -94,37 +143,32 @@ function sizeOf(response: Response): number | undefined {
   return total === undefined || !Number.isSafeInteger(Number(total)) ? undefined : Number(total);
 }
 
-/** Weak tags may differ between the servers behind one address, so only strong ones tell. */
-function changed(before: Response, now: Response): boolean {
-  const [a, b] = [before.headers.get("ETag"), now.headers.get("ETag")];
-  return a !== null && b !== null && a.startsWith('"') && b.startsWith('"') && a !== b;
-}
-
-/** The bytes of an answer to a range, never more than were asked for. */
-async function bodyOf(response: Response, name: string, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-  const range = response.headers.get("Content-Range");
-  if (range !== null && !range.startsWith(`bytes ${offset}-`)) {
-    await discard(response);
-    throw unreadable(name, `asked for bytes from ${offset}, the server sent ${quote(range)}`);
-  }
-  const bytes = new Uint8Array(length);
-  await fill(bytes, response, name, `of ${length} bytes from byte ${offset}`, signal, () => undefined);
-  return bytes;
-}
-
 /**
  * Keeps the body in memory while it arrives; a read waits until it has its bytes. Without a length, or with one that counts compressed
- * bytes, the body is awaited whole.
+ * bytes, the body is awaited whole. After the connection broke it is sent from the start, and what is here already is passed over.
  */
-async function download(response: Response, name: string, signal: AbortSignal | undefined): Promise<WeightsSource> {
-  const size = Number(response.headers.get("Content-Length") ?? NaN);
-  if (!Number.isSafeInteger(size) || response.headers.has("Content-Encoding")) {
-    try {
-      return fromBytes(await response.arrayBuffer(), name);
-    } catch (cause) {
-      signal?.throwIfAborted();
-      throw unreadable(name, `the connection broke during the download (${reasonOf(cause)})`, cause);
-    }
+async function download(url: URL, response: Response, name: string, pauses: readonly number[], signal: AbortSignal | undefined): Promise<OpenedUrl> {
+  const size = wholeSizeOf(response);
+  const version = versionOf(response, size);
+  const answer = async (first: boolean): Promise<Response> => {
+    if (first) return response;
+    const again = await request(url, name, signal);
+    const sizeNow = wholeSizeOf(again);
+    if (sizeNow === size && sameVersion(version, versionOf(again, sizeNow)) !== false) return again;
+    await discard(again);
+    throw changedFile(name, sizeNow === size ? "the same size, another ETag or date" : `${sizeNow ?? "unknown"} bytes instead of ${size ?? "unknown"}`);
+  };
+  if (size === undefined) {
+    const all = await persist(name, pauses, signal, () => 0, async (first) => {
+      const body = await answer(first);
+      try {
+        return await body.arrayBuffer();
+      } catch (cause) {
+        signal?.throwIfAborted();
+        throw new ConnectionError(name, `the connection broke during the download (${reasonOf(cause)})`, cause);
+      }
+    });
+    return { source: fromBytes(all, name), version: { ...version, size: all.byteLength } };
   }
   let bytes: Uint8Array<ArrayBuffer>;
   try {
@@ -133,61 +177,27 @@ async function download(response: Response, name: string, signal: AbortSignal | 
     await discard(response);
     throw unreadable(name, `the server ignores Range and promises ${size} bytes, more than fit in memory; use a server that supports Range`, cause);
   }
+  const arriving: Arriving = { bytes, count: 0 };
   const waiting = new Set<() => void>();
-  let received = 0;
   let failure: unknown;
   const wakeAll = (): void => waiting.forEach((wake) => wake());
-  fill(bytes, response, name, `of ${size} bytes`, signal, (count) => {
-    received = count;
-    wakeAll();
-  }).catch((cause: unknown) => {
+  persist(name, pauses, signal, () => arriving.count, async (first) => fill(arriving, 0, await answer(first), name, `of ${size} bytes`, signal, wakeAll)).catch((cause: unknown) => {
     failure = cause;
     wakeAll();
   });
-  return {
-    name,
-    size,
-    read: (offset, length) =>
-      new Promise((resolve, reject) => {
-        checkRange(name, size, offset, length);
-        const settle = (): void => {
-          if (received >= offset + length) resolve(bytes.subarray(offset, offset + length));
-          else if (failure !== undefined) reject(failure);
-          else return;
-          waiting.delete(settle);
-        };
-        waiting.add(settle);
-        settle();
-      }),
-  };
-}
-
-/** Fills `bytes` with the body, telling after each part how much has arrived. A body that is shorter or longer is an error. */
-async function fill(
-  bytes: Uint8Array<ArrayBuffer>,
-  response: Response,
-  name: string,
-  promised: string,
-  signal: AbortSignal | undefined,
-  arrived: (count: number) => void,
-): Promise<void> {
-  const reader = response.body?.getReader();
-  let count = 0;
-  try {
-    for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
-      if (count + part.value.length > bytes.length) {
-        await reader?.cancel();
-        throw unreadable(name, `the server sent more than it was asked for: ${promised}`);
-      }
-      bytes.set(part.value, count);
-      count += part.value.length;
-      arrived(count);
-    }
-  } catch (cause) {
-    signal?.throwIfAborted();
-    throw cause instanceof WeightsError ? cause : unreadable(name, `the connection broke after ${count} ${promised} (${reasonOf(cause)})`, cause);
-  }
-  if (count < bytes.length) throw unreadable(name, `the server sent ${count} ${promised}`);
+  const read: WeightsSource["read"] = (offset, length) =>
+    new Promise((resolve, reject) => {
+      checkRange(name, size, offset, length);
+      const settle = (): void => {
+        if (arriving.count >= offset + length) resolve(bytes.subarray(offset, offset + length));
+        else if (failure !== undefined) reject(failure);
+        else return;
+        waiting.delete(settle);
+      };
+      waiting.add(settle);
+      settle();
+    });
+  return { source: { name, size, read }, version };
 }
 
 /** Lets the connection go when the body is of no use. A body that fails while it is dropped has no one left to tell. */

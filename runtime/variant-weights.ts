@@ -3,6 +3,7 @@
 import type { Variant } from "./definition.js";
 import type { Packed } from "./recipe.js";
 import { isJson, readExactly } from "./source.js";
+import type { UrlOptions } from "./url.js";
 import type { Variants } from "./variants.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
 import type { CheckOptions, LoadedWeights, LoadOptions } from "./weights.js";
@@ -33,13 +34,13 @@ export interface VariantWeights {
  * Finds weights, packed or not.
  * @throws WeightsError when there are none that can be read, or when they are packed for other dtypes; the signal's reason when it is aborted
  */
-export async function openVariantWeights(wanted: Variants, input: WeightsInput, options: CheckOptions & { readonly signal?: AbortSignal | undefined }): Promise<VariantWeights> {
+export async function openVariantWeights(wanted: Variants, input: WeightsInput, options: CheckOptions & UrlOptions): Promise<VariantWeights> {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const close = (): void => stop.abort();
   try {
     signal.throwIfAborted();
-    const source = await toSource(input, { signal });
+    const source = await toSource(input, { ...options, signal });
     const packed = isJson(await readExactly(source, 0, Math.min(source.size, 8), signal)) ? await (await import("./packed.js")).openPacked(source, wanted, signal) : undefined;
     if (packed !== undefined) return { ...packed, close };
     const { openWeights, uploadWeights } = await import("./weights.js");

@@ -1,16 +1,17 @@
 /** What users give as weights, as a source of bytes. */
 
 import { fromBlob, fromBytes, kindOf, quote, unreadable, type WeightsSource } from "./source.js";
+import type { UrlOptions } from "./url.js";
 
 /** What can be loaded as weights. A string is an http(s), data or blob URL. */
 export type WeightsInput = ArrayBuffer | Uint8Array | Blob | URL | string | WeightsSource;
 
 /**
- * The source behind whatever the user gave: bytes, a Blob, a URL, or an object that is a source already.
+ * The source behind whatever the user gave: bytes, a Blob, a URL, or an object that is a source already. The options are for URLs.
  *
  * @throws WeightsError when the value is none of these or the URL cannot be read, and the signal's reason when it is aborted
  */
-export async function toSource(input: WeightsInput, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<WeightsSource> {
+export async function toSource(input: WeightsInput, options: UrlOptions = {}): Promise<WeightsSource> {
   const value: unknown = input;
   if (value instanceof ArrayBuffer || value instanceof Uint8Array) return fromBytes(value);
   if (value instanceof Blob) return fromBlob(value);

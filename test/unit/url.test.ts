@@ -105,19 +105,86 @@ test("a connection that breaks is a typed error, with ranges and without", async
     partial(response, range).write(file.subarray(range[0], range[0] + 100), () => response.destroy());
   };
   await withServer(cutRange, async ({ url }) => {
-    const source = await fromUrl(url);
+    const source = await fromUrl(url, { pauses: [] });
     assert.match((await refusal(source.read(70_000, 10_000))).message, /the connection broke after \d+ of 10000 bytes from byte 70000/);
   });
   const cutWhole: Handler = (_, response) => {
     response.writeHead(200, { "Content-Length": file.length }).write(file.subarray(0, 5000), () => setTimeout(() => response.destroy(), 20));
   };
   await withServer(cutWhole, async ({ url }) => {
-    const source = await fromUrl(url);
+    const source = await fromUrl(url, { pauses: [1, 1] });
     assert.equal(await source.read(0, 5000), file.slice(0, 5000));
-    assert.match((await refusal(source.read(0, 5001))).message, /the connection broke after 5000 of 200000 bytes/);
+    assert.match((await refusal(source.read(0, 5001))).message, /the connection broke after 5000 of 200000 bytes.*tried again 2 times and came no further/);
   });
   const cutAtOnce: Handler = (_, response) => response.destroy();
   await withServer(cutAtOnce, async ({ url }) => assert.match((await refusal(fromUrl(url))).message, /could not be fetched/));
+});
+
+/** Sends a body up to a byte of it, and then breaks the connection. */
+const cutAfter = (response: ServerResponse, body: Uint8Array): void => void response.write(body, () => setTimeout(() => response.destroy(), 5));
+
+test("a connection that breaks goes on where it stopped, at the first bytes, in the middle and at an answer that is late", async () => {
+  let answers = 0;
+  const cutting: Handler = (_, response, range) => {
+    const [begin, end] = range!;
+    answers++;
+    if (answers === 4) return void response.destroy();
+    if (answers === 5) return void response.writeHead(503).end();
+    cutAfter(partial(response, [begin, end]), file.subarray(begin, Math.min(end, begin + 40_000)));
+  };
+  await withServer(cutting, async ({ url, ranges }) => {
+    const source = await fromUrl(url, { pauses: [1, 1, 1] });
+    assert.equal(await source.read(80_000, 100_000), file.slice(80_000, 180_000));
+    assert.equal(ranges, ["bytes=0-65535", "bytes=40000-65535", "bytes=80000-179999", "bytes=120000-179999", "bytes=120000-179999", "bytes=120000-179999", "bytes=160000-179999"]);
+  });
+});
+
+test("a download without ranges starts again and passes over what is there", async () => {
+  let length = 30_000;
+  const cutting: Handler = (_, response) => {
+    cutAfter(response.writeHead(200, { "Content-Length": file.length, "Last-Modified": "Sat, 01 Nov 2025 00:00:00 GMT" }), file.subarray(0, length));
+    length += 60_000;
+  };
+  await withServer(cutting, async ({ url, ranges }) => {
+    const source = await fromUrl(url, { pauses: [1] });
+    assert.equal(await source.read(0, 200_000), file);
+    assert.is(ranges.length, 4);
+  });
+});
+
+test("a file that changes between two tries is a typed error, with ranges and without", async () => {
+  for (const [before, after] of [[{ ETag: '"a"' }, { ETag: '"b"' }], [{ "Last-Modified": "Sat, 01 Nov 2025 00:00:00 GMT" }, { "Last-Modified": "Sun, 02 Nov 2025 00:00:00 GMT" }]] as const) {
+    for (const withRanges of [true, false]) {
+      let answers = 0;
+      const changing: Handler = (_, response, range) => {
+        const headers = answers++ < (withRanges ? 2 : 1) ? before : after;
+        const [begin, end] = withRanges ? range! : [0, file.length];
+        if (withRanges) partial(response, [begin, end], headers);
+        else response.writeHead(200, { "Content-Length": file.length, ...headers });
+        if (begin === 0 && withRanges) response.end(file.subarray(begin, end));
+        else cutAfter(response, file.subarray(begin, begin + 1000));
+      };
+      await withServer(changing, async ({ url }) => {
+        const error = await refusal((await fromUrl(url, { pauses: [1] })).read(70_000, 10_000));
+        assert.match(error.message, /the file changed while it was read .*load it again/);
+        assert.is(error.problems[0]?.kind, "changed");
+      });
+    }
+  }
+});
+
+test("an abort ends the pause before the next try", async () => {
+  const cutting: Handler = (request, response, range) => {
+    if (range?.[0] === 0) ranged(request, response, range);
+    else response.destroy();
+  };
+  await withServer(cutting, async ({ url }) => {
+    const [abort, reason] = [new AbortController(), new Error("the user left")];
+    const source = await fromUrl(url, { pauses: [600_000] });
+    const read = rejection(source.read(70_000, 10, abort.signal));
+    setTimeout(() => abort.abort(reason), 50);
+    assert.is(await read, reason);
+  });
 });
 
 test("a server that sends the wrong bytes is caught", async () => {
@@ -136,7 +203,7 @@ test("a server that sends the wrong bytes is caught", async () => {
       partial(response, range, { ETag: '"first"' }).end(file.subarray(...range));
     };
     await withServer(first, async ({ url }) => {
-      const source = await fromUrl(url);
+      const source = await fromUrl(url, { pauses: [] });
       assert.match((await refusal(source.read(70_000, 100))).message, message);
     });
   }
