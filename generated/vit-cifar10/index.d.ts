@@ -1,6 +1,6 @@
-import { type CanRun, type LoadOptions as RuntimeLoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
+import { type CanRun, type Estimate, type EstimateInput, type LoadOptions as RuntimeLoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
 export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
-export type { AdapterInfo, BufferInput, CanRun, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, ImagePixels, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
+export type { AdapterInfo, BufferInput, CanRun, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, Estimate, EstimateInput, EstimateOptions, ImagePixels, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, SelfTestReport, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {
     /** Scores of the classes, before softmax, [images, 10]. */
@@ -41,3 +41,8 @@ export declare function canRun(on?: GPUDevice | GPUAdapter): Promise<CanRun<DTyp
  * @throws WeightsError listing everything that is wrong with the weight file; AdapterError when there is no usable GPU; OutOfMemoryError.
  */
 export declare function load(options: LoadOptions): Promise<Model<Outputs, Label>>;
+/**
+ * Tells, before any weights are fetched, what a run will take here in milliseconds, what there is to download and to hold in megabytes, and whether that is fast, ok or slow. Times the heaviest kernels, in under a second on most adapters; give it a device or an adapter of yours, options, or nothing.
+ * @throws AdapterError when there is no usable GPU; OutOfMemoryError; DeviceLostError.
+ */
+export declare function estimate(on?: EstimateInput): Promise<Estimate>;
