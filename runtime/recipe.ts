@@ -28,7 +28,12 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   const registers = tensor.sources.map(({ shape }, i): Register => ({ shape, data: data[i]! }));
   for (const { shape, data } of registers) expectCount(tensor.name, shape, data.length);
   const rare = tensor.steps.some(isRare) ? await import("./rare-steps.js") : undefined;
-  for (const step of tensor.steps) registers.push(runStep(step, tensor.name, registers, rare?.evaluateRare));
+  const last = lastUses(tensor);
+  for (const [i, step] of tensor.steps.entries()) {
+    registers.push(runStep(step, tensor.name, registers, rare?.evaluateRare));
+    // What nobody reads any more goes at once: a register of a large matrix is tens of megabytes.
+    for (const of of registersOf(step)) if (last.get(of) === i) registers[of] = emptied;
+  }
   const result = registers.at(-1);
   if (result === undefined) throw contradiction(tensor.name, "it has neither sources nor steps");
   if (!equalShapes(result.shape, tensor.shape)) {
@@ -36,6 +41,14 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   }
   return tensor.dtype === "f32" && result.data instanceof Float32Array ? result.data : rounded(result.data, tensor);
 }
+
+const emptied: Register = { shape: [0], data: new Float32Array() };
+
+/** Which registers a step reads. */
+const registersOf = (step: WeightStep): readonly number[] => ("of" in step ? [step.of].flat() : []);
+
+/** The last step that reads each register. */
+const lastUses = ({ steps }: PackedTensor): ReadonlyMap<number, number> => new Map(steps.flatMap((step, i) => registersOf(step).map((of) => [of, i] as const)));
 
 /**
  * The one rounding. The weight behind a norm has columns whose sum is zero, so that the mean of a row drops out; halves are rounded so that they
