@@ -59,7 +59,7 @@ refusals("a package without its files or weights is refused by name", async () =
   const two = await packageOf(small);
   for (const name of ["a.safetensors", "b.safetensors"]) writeFileSync(join(two, name), "");
   await Promise.all([
-    refused([broken, "--input", image], "is incomplete: kernels/", "compile it again: npx vitc compile"),
+    refused([broken, "--input", image], "is incomplete: images.js, kernels/", "compile it again: npx vitc compile"),
     refused([whole, "--input", image], "holds no weights", "vitc init-weights"),
     refused([two, "--input", image], "several weight files (a.safetensors, b.safetensors)"),
   ]);
