@@ -13,8 +13,12 @@ export function isFloatType(dtype: SafetensorsType): dtype is FloatType {
   return (floatTypes as readonly SafetensorsType[]).includes(dtype);
 }
 
-/** Decodes exactly: F64 stays f64, the others become f32. The result of F32 and F64 may be a view of `bytes`. */
-export function decodeFloats(dtype: FloatType, bytes: Uint8Array<ArrayBuffer>): Floats {
+/**
+ * Decodes exactly: F64 stays f64, the others become f32. The result of F32 and F64 may be a view of `bytes`.
+ *
+ * @param memory gives memory for f32 values when there is none to view
+ */
+export function decodeFloats(dtype: FloatType, bytes: Uint8Array<ArrayBuffer>, memory: (size: number) => ArrayBuffer = (size) => new ArrayBuffer(size)): Floats {
   switch (dtype) {
     case "F64": {
       const { buffer, byteOffset, byteLength } = aligned(bytes, 8);
@@ -25,9 +29,9 @@ export function decodeFloats(dtype: FloatType, bytes: Uint8Array<ArrayBuffer>): 
       return new Float32Array(buffer, byteOffset, byteLength / 4);
     }
     case "F16":
-      return decodeHalves(halfWords(bytes));
+      return decodeHalves(halfWords(bytes), memory);
     case "BF16":
-      return decodeBfloats(halfWords(bytes));
+      return decodeBfloats(halfWords(bytes), memory);
     default:
       return dtype satisfies never;
   }
@@ -64,17 +68,17 @@ function halfWords(bytes: Uint8Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
 }
 
 /** bfloat16 is the upper half of f32. */
-function decodeBfloats(words: Uint16Array): Float32Array<ArrayBuffer> {
-  const bits = new Uint32Array(words.length);
+function decodeBfloats(words: Uint16Array, memory: (size: number) => ArrayBuffer): Float32Array<ArrayBuffer> {
+  const bits = new Uint32Array(memory(words.length * 4), 0, words.length);
   for (let i = 0; i < words.length; i++) bits[i] = words[i]! << 16;
-  return new Float32Array(bits.buffer);
+  return new Float32Array(bits.buffer, 0, bits.length);
 }
 
 let halfValues: Float32Array | undefined;
 
-function decodeHalves(words: Uint16Array): Float32Array<ArrayBuffer> {
+function decodeHalves(words: Uint16Array, memory: (size: number) => ArrayBuffer): Float32Array<ArrayBuffer> {
   const table = (halfValues ??= Float32Array.from({ length: 65536 }, (_, word) => halfValue(word)));
-  const values = new Float32Array(words.length);
+  const values = new Float32Array(memory(words.length * 4), 0, words.length);
   for (let i = 0; i < words.length; i++) values[i] = table[words[i]!]!;
   return values;
 }

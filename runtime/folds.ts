@@ -14,10 +14,10 @@ export interface Register {
   readonly data: Floats;
 }
 
-export function foldNormScale({ shape, data }: Register, gamma: Register, centre: boolean): Register | string {
+/** @param result where it is put, which may be the operand's memory */
+export function foldNormScale({ shape, data }: Register, gamma: Register, centre: boolean, result: Float64Array<ArrayBuffer> = new Float64Array(data.length)): Register | string {
   const width = shape[1] ?? 0;
   if (shape.length !== 2 || width === 0 || !areVectors([gamma], width)) return "needs a weight [out, in] and a vector [in]";
-  const result = new Float64Array(data.length);
   for (let row = 0; row < result.length; row += width) {
     let sum = 0;
     for (let i = 0; i < width; i++) sum += result[row + i] = data[row + i]! * gamma.data[i]!;
@@ -39,12 +39,25 @@ export function foldNormShift({ shape, data }: Register, beta: Register, bias: R
   return { shape: [outs], data: result };
 }
 
-export function scaleRows({ shape, data }: Register, start: number, end: number, factor: number): Register | string {
+/** @param result where it is put, which may be the operand's memory */
+export function scaleRows({ shape, data }: Register, start: number, end: number, factor: number, result: Float64Array<ArrayBuffer> = new Float64Array(data.length)): Register | string {
   const rows = shape[0] ?? 0;
   if (!(0 <= start && start <= end && end <= rows)) return `scales rows ${start} to ${end} of [${shape.join(", ")}]`;
   const inner = elementCount(shape.slice(1));
-  const result = new Float64Array(data);
+  result.set(data);
   for (let i = start * inner; i < end * inner; i++) result[i]! *= factor;
+  return { shape, data: result };
+}
+
+/** @param result where it is put, which may be the operand's memory */
+export function scaleChannels({ shape, data }: Register, gamma: Register, result: Float64Array<ArrayBuffer> = new Float64Array(data.length)): Register | string {
+  const channels = shape[0] ?? 0;
+  if (channels === 0 || !areVectors([gamma], channels)) return "needs a tensor [channels, ...] and a vector [channels]";
+  const run = result.length / channels;
+  for (let channel = 0; channel < channels; channel++) {
+    const factor = gamma.data[channel]!;
+    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = data[i]! * factor;
+  }
   return { shape, data: result };
 }
 

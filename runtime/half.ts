@@ -1,15 +1,19 @@
 /** Rounding to f16 (IEEE 754 binary16), to the nearest, ties to even. */
 
-interface HalfArray {
-  readonly buffer: ArrayBuffer;
-}
+type HalfArray = new (buffer: ArrayBuffer, offset: number, length: number) => { set(values: ArrayLike<number>): void };
 
-/** Values as f16 words. What is too large becomes an infinity: see `firstBeyondHalf`. */
-export function toHalves(values: Float32Array | Float64Array): Uint16Array<ArrayBuffer> {
+/**
+ * Values as f16 words. What is too large becomes an infinity: see `firstBeyondHalf`.
+ *
+ * @param words where they are put
+ */
+export function toHalves(values: Float32Array | Float64Array, words: Uint16Array<ArrayBuffer> = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   // Newer engines round by themselves, several times as fast.
-  const { Float16Array } = globalThis as { Float16Array?: new (values: ArrayLike<number>) => HalfArray };
-  if (Float16Array) return new Uint16Array(new Float16Array(values).buffer);
-  const words = new Uint16Array(values.length);
+  const { Float16Array } = globalThis as { Float16Array?: HalfArray };
+  if (Float16Array) {
+    new Float16Array(words.buffer, words.byteOffset, words.length).set(values);
+    return words;
+  }
   for (let i = 0; i < words.length; i++) words[i] = halfWord(values[i]!);
   return words;
 }
@@ -17,9 +21,10 @@ export function toHalves(values: Float32Array | Float64Array): Uint16Array<Array
 /**
  * Values [rows, cols] as f16 words, where what a value loses is added to the one below it: each is off by no more than one unit of its own
  * rounding, and the sum of a column by no more than that of its last. Rounded one by one, sums would be off by the square root of the rows.
+ *
+ * @param words where they are put
  */
-export function toHalvesBalanced(values: Float32Array | Float64Array, cols: number): Uint16Array<ArrayBuffer> {
-  const words = new Uint16Array(values.length);
+export function toHalvesBalanced(values: Float32Array | Float64Array, cols: number, words: Uint16Array<ArrayBuffer> = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
   const lost = new Float64Array(cols);
   for (let i = 0, column = 0; i < words.length; i++, column = column + 1 === cols ? 0 : column + 1) {
     const wanted = values[i]! + lost[column]!;

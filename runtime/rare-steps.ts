@@ -1,7 +1,7 @@
 /** The steps of a recipe that few models need, apart from the others so that a page downloads them with the first model that does. */
 
 import { differentialFactor, queryValueBias, weightLinear } from "./attention.js";
-import { areVectors, around, equalShapes, like, type Register } from "./folds.js";
+import { around, equalShapes, like, type Register } from "./folds.js";
 import { foldBatchNormScale, foldBatchNormShift, foldPixelScale, foldPixelShift } from "./input-folds.js";
 import type { WeightStep } from "./plan.js";
 import { sincos1d, sincos2d } from "./position.js";
@@ -13,7 +13,7 @@ import { elementCount } from "./file-tensors.js";
 export type RareStep = Extract<
   WeightStep,
   {
-    readonly op: "foldBatchNormScale" | "foldBatchNormShift" | "foldPixelScale" | "foldPixelShift" | "weightLinear" | "queryValueBias" | "differentialFactor" | "resampleTable" | "resampleRelative" | "resamplePatch" | "rotaryTable" | "sincos2d" | "sincos1d" | "concat" | "scale" | "pad" | "scaleChannels";
+    readonly op: "foldBatchNormScale" | "foldBatchNormShift" | "foldPixelScale" | "foldPixelShift" | "weightLinear" | "queryValueBias" | "differentialFactor" | "resampleTable" | "resampleRelative" | "resamplePatch" | "rotaryTable" | "sincos2d" | "sincos1d" | "concat" | "scale" | "pad";
   }
 >;
 
@@ -81,8 +81,6 @@ export function evaluateRare(step: RareStep, at: (index: number) => Register): R
       return scale(at(step.of), step.factor);
     case "pad":
       return pad(at(step.of), step.shape);
-    case "scaleChannels":
-      return scaleChannels(at(step.of[0]), at(step.of[1]));
     default:
       return step satisfies never;
   }
@@ -132,16 +130,4 @@ function pad({ shape, data }: Register, padded: readonly number[]): Register | s
     result.set(data.subarray(row * run, (row + 1) * run), position);
   }
   return { shape: padded, data: result };
-}
-
-function scaleChannels({ shape, data }: Register, gamma: Register): Register | string {
-  const channels = shape[0] ?? 0;
-  if (channels === 0 || !areVectors([gamma], channels)) return "needs a tensor [channels, ...] and a vector [channels]";
-  const result = new Float64Array(data.length);
-  const run = result.length / channels;
-  for (let channel = 0; channel < channels; channel++) {
-    const factor = gamma.data[channel]!;
-    for (let i = channel * run; i < (channel + 1) * run; i++) result[i] = data[i]! * factor;
-  }
-  return { shape, data: result };
 }

@@ -2,13 +2,14 @@
 
 import type { FileTensor } from "./file-tensors.js";
 import { readExactly, type WeightsSource } from "./source.js";
+import { ReadBuffers } from "./workspace.js";
 
 /** Neighbours are read together up to this size: above it the time of a transfer outweighs that of a request. */
 const extentBytes = 4 * 1024 * 1024;
 /** Bytes of ignored tensors that are read along rather than skipped with a request of their own. */
 const gapBytes = 64 * 1024;
-/** Bytes that are read ahead of need: as many reads as go on at once. A single tensor may be larger; it is then alone. */
-const aheadBytes = 24 * 1024 * 1024;
+/** Bytes that are read ahead of need: what a fast line brings while a tensor is packed. A single tensor may be larger; it is then alone. */
+const aheadBytes = 16 * 1024 * 1024;
 /** What browsers allow one HTTP/1.1 server. */
 const readsAtOnce = 6;
 
@@ -19,6 +20,8 @@ interface Extent {
   /** Reads that are still to come; the bytes are dropped after the last. */
   uses: number;
   content: Promise<Uint8Array<ArrayBuffer>> | undefined;
+  /** Gives the bytes' memory back, once they are there. */
+  drop: () => void;
 }
 
 /** Reads each tensor as often as it was announced, in about the announced order. */
@@ -38,6 +41,7 @@ export interface ReadAhead {
 export function readAhead(source: WeightsSource, uses: readonly FileTensor[], signal: AbortSignal, arrived: (bytes: number) => void): ReadAhead {
   const extentOf = groupNeighbours(uses);
   for (const tensor of uses) extentOf.get(tensor)!.uses++;
+  const buffers = new ReadBuffers(Math.min(extentBytes, source.size));
   const queue = [...new Set(uses.map((tensor) => extentOf.get(tensor)!))];
   let started = 0;
   let held = 0;
@@ -47,8 +51,10 @@ export function readAhead(source: WeightsSource, uses: readonly FileTensor[], si
     const extent = queue[started++]!;
     held += extent.bytes;
     underWay++;
-    extent.content = readExactly(source, extent.offset, extent.bytes, signal).then((content) => {
+    const buffer = buffers.take(extent.bytes);
+    extent.content = readExactly(source, extent.offset, extent.bytes, signal, buffer).then((content) => {
       underWay--;
+      extent.drop = () => buffers.give(buffer, content);
       arrived(extent.bytes);
       startAhead();
       return content;
@@ -74,6 +80,7 @@ export function readAhead(source: WeightsSource, uses: readonly FileTensor[], si
       if (--extent.uses > 0) return;
       held -= extent.bytes;
       extent.content = undefined;
+      extent.drop();
       startAhead();
     },
   };
@@ -85,7 +92,7 @@ function groupNeighbours(tensors: readonly FileTensor[]): Map<FileTensor, Extent
   for (const tensor of [...new Set(tensors)].sort((a, b) => a.offset - b.offset)) {
     const end = tensor.offset + tensor.bytes;
     const fits = extent !== undefined && tensor.offset - (extent.offset + extent.bytes) <= gapBytes && end - extent.offset <= extentBytes;
-    if (extent === undefined || !fits) extent = { offset: tensor.offset, bytes: tensor.bytes, uses: 0, content: undefined };
+    if (extent === undefined || !fits) extent = { offset: tensor.offset, bytes: tensor.bytes, uses: 0, content: undefined, drop: () => undefined };
     extent.bytes = end - extent.offset;
     extents.set(tensor, extent);
   }

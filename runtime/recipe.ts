@@ -5,31 +5,37 @@
 
 import { firstNotFinite, indexAt, type Floats } from "./decode.js";
 import { VitcError, WeightsError } from "./errors.js";
-import { around, equalShapes, foldNormScale, foldNormShift, like, scaleRows, tokenTable, type Register } from "./folds.js";
+import { around, equalShapes, foldNormScale, foldNormShift, like, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import type { RareStep } from "./rare-steps.js";
 import { elementCount } from "./file-tensors.js";
+import { packRows, rowWiseFrom } from "./row-blocks.js";
 import { quote } from "./source.js";
 import { transpose } from "./transpose.js";
+import { Workspace } from "./workspace.js";
 
 /** The elements of a packed tensor in the type that it is stored in; f16 as words. */
 export type Packed = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 
 /**
  * Makes one tensor as the kernels want it. `read` returns the row-major elements of a source; it is called once for each. The result may
- * share memory with what `read` returned.
+ * share memory with what `read` returned, or is in the workspace.
  *
  * @returns the elements of `tensor.shape`
  * @throws WeightsError when a value leaves the type that it is stored in (a negative variance, one too large), VitcError with code "validation" when the
  * recipe contradicts itself, and whatever `read` throws
  */
-export async function packTensor(tensor: PackedTensor, read: (source: WeightSource) => Promise<Floats>): Promise<Packed> {
-  const data = await Promise.all(tensor.sources.map(read));
+export async function packTensor(tensor: PackedTensor, read: (source: WeightSource, index: number) => Promise<Floats>, workspace: Workspace = new Workspace()): Promise<Packed> {
+  const data = await Promise.all(tensor.sources.map((source, i) => read(source, i)));
   const registers = tensor.sources.map(({ shape }, i): Register => ({ shape, data: data[i]! }));
   for (const { shape, data } of registers) expectCount(tensor.name, shape, data.length);
   const rare = tensor.steps.some(isRare) ? await import("./rare-steps.js") : undefined;
   const last = lastUses(tensor);
+  const half = tensor.dtype === "f16" ? await import("./half.js") : undefined;
+  const rowWise = rowWiseFrom(tensor);
   for (const [i, step] of tensor.steps.entries()) {
+    const packed = i === rowWise ? packRows(tensor, i, registers, half, isBalanced(tensor), workspace) : undefined;
+    if (packed !== undefined) return packed;
     registers.push(runStep(step, tensor.name, registers, rare?.evaluateRare));
     // What nobody reads any more goes at once: a register of a large matrix is tens of megabytes.
     for (const of of registersOf(step)) if (last.get(of) === i) registers[of] = emptied;
@@ -39,7 +45,7 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   if (!equalShapes(result.shape, tensor.shape)) {
     throw contradiction(tensor.name, `its steps make [${result.shape.join(", ")}], it should be [${tensor.shape.join(", ")}]`);
   }
-  return tensor.dtype === "f32" && result.data instanceof Float32Array ? result.data : rounded(result.data, tensor);
+  return tensor.dtype === "f32" && result.data instanceof Float32Array ? result.data : rounded(result.data, tensor, half);
 }
 
 const emptied: Register = { shape: [0], data: new Float32Array() };
@@ -50,15 +56,16 @@ const registersOf = (step: WeightStep): readonly number[] => ("of" in step ? [st
 /** The last step that reads each register. */
 const lastUses = ({ steps }: PackedTensor): ReadonlyMap<number, number> => new Map(steps.flatMap((step, i) => registersOf(step).map((of) => [of, i] as const)));
 
+/** The weight behind a norm has columns whose sum is zero, so that the mean of a row drops out; halves are rounded so that they stay so. */
+const isBalanced = ({ shape, steps }: PackedTensor): boolean => shape.length === 2 && steps.some((step) => step.op === "foldNormScale" && step.centre);
+
 /**
- * The one rounding. The weight behind a norm has columns whose sum is zero, so that the mean of a row drops out; halves are rounded so that they
- * stay so. Values that were only moved are as finite as `read` made them; what is computed, or rounded to
+ * The one rounding. Values that were only moved are as finite as `read` made them; what is computed, or rounded to
  * less, is checked here.
  */
-async function rounded(values: Floats, { name, shape, dtype, steps }: PackedTensor): Promise<Packed> {
-  const half = dtype === "f16" ? await import("./half.js") : undefined;
-  const balanced = shape.length === 2 && steps.some((step) => step.op === "foldNormScale" && step.centre);
-  const result = half === undefined ? new Float32Array(values) : balanced ? half.toHalvesBalanced(values, shape[1]!) : half.toHalves(values);
+function rounded(values: Floats, tensor: PackedTensor, half: typeof import("./half.js") | undefined): Packed {
+  const { name, shape, dtype } = tensor;
+  const result = half === undefined ? new Float32Array(values) : isBalanced(tensor) ? half.toHalvesBalanced(values, shape[1]!) : half.toHalves(values);
   const position = result instanceof Uint16Array ? half!.firstBeyondHalf(result) : firstNotFinite(result);
   if (position < 0) return result;
   const becomes = result instanceof Uint16Array ? "too large" : String(result[position]);
@@ -71,7 +78,7 @@ async function rounded(values: Floats, { name, shape, dtype, steps }: PackedTens
 /** Steps that few models need: their code is loaded with the first. */
 const rareOps: Readonly<Record<RareStep["op"], true>> = {
   foldBatchNormScale: true, foldBatchNormShift: true, foldPixelScale: true, foldPixelShift: true, weightLinear: true, queryValueBias: true, differentialFactor: true,
-  resampleTable: true, resampleRelative: true, resamplePatch: true, rotaryTable: true, sincos2d: true, sincos1d: true, concat: true, scale: true, pad: true, scaleChannels: true,
+  resampleTable: true, resampleRelative: true, resamplePatch: true, rotaryTable: true, sincos2d: true, sincos1d: true, concat: true, scale: true, pad: true,
 }; // prettier-ignore
 
 const isRare = (step: WeightStep): step is RareStep => Object.hasOwn(rareOps, step.op);
@@ -107,6 +114,8 @@ function evaluate(step: Exclude<WeightStep, RareStep>, at: (index: number) => Re
     }
     case "scaleRows":
       return scaleRows(at(step.of), step.start, step.end, step.factor);
+    case "scaleChannels":
+      return scaleChannels(at(step.of[0]), at(step.of[1]));
     case "tokenTable":
       return tokenTable(step.of.map(at), step);
     default:

@@ -70,11 +70,11 @@ function join(name: string, names: readonly string[], shards: readonly OpenedFil
   const source: WeightsSource = {
     name,
     size,
-    async read(offset, length, signal) {
+    async read(offset, length, signal, into) {
       const at = starts.findLastIndex((start) => start <= offset);
       const shard = shards[at]!.source;
       const inside = offset - starts[at]!;
-      if (inside + length <= shard.size) return shard.read(inside, length, signal);
+      if (inside + length <= shard.size) return shard.read(inside, length, signal, into);
       // No tensor crosses the end of a file, but tensors that lie close are read together.
       const own = shard.size - inside;
       const [first, rest] = await Promise.all([shard.read(inside, own, signal), source.read(offset + own, length - own, signal)]);

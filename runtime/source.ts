@@ -9,11 +9,12 @@ export interface WeightsSource {
   /** Bytes of the whole file. */
   readonly size: number;
   /**
-   * Reads exactly `length` bytes from byte `offset`. The result may be a view of memory the source keeps: do not write to it.
+   * Reads exactly `length` bytes from byte `offset`. The result may be a view of memory the source keeps: do not write to it. Or the bytes are put
+   * `into` what is given, of that length, which is then the result: who reads much gives the same memory again.
    *
    * @throws WeightsError when the bytes cannot be had, and the signal's reason when it is aborted
    */
-  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  read(offset: number, length: number, signal?: AbortSignal, into?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
   /**
    * A file beside this one, of which the first `bytes` bytes are wanted first. Weights in several files need it, for those that a list names.
    *
@@ -64,11 +65,11 @@ export function fromBlob(blob: Blob): WeightsSource {
  *
  * @throws WeightsError when the source gives something else, and the signal's reason when it is aborted
  */
-export async function readExactly(source: WeightsSource, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+export async function readExactly(source: WeightsSource, offset: number, length: number, signal?: AbortSignal, into?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   signal?.throwIfAborted();
   let bytes: unknown;
   try {
-    bytes = await abortable(source.read(offset, length, signal), signal);
+    bytes = await abortable(source.read(offset, length, signal, into), signal);
   } catch (cause) {
     signal?.throwIfAborted();
     throw cause instanceof WeightsError ? cause : unreadable(source.name, `bytes ${offset} to ${offset + length} could not be read (${reasonOf(cause)})`, cause);

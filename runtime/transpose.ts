@@ -49,7 +49,7 @@ export function transpose(data: Floats, shape: readonly number[], axes: readonly
 }
 
 /** result[to + i * toStride + j] = data[from + j * fromStride + i] for i < rows, j < columns. */
-function transposePlane(data: Floats, from: number, fromStride: number, result: Floats, to: number, toStride: number, rows: number, columns: number): void {
+export function transposePlane(data: Floats, from: number, fromStride: number, result: Floats, to: number, toStride: number, rows: number, columns: number): void {
   for (let rowBlock = 0; rowBlock < rows; rowBlock += block) {
     const rowEnd = Math.min(rowBlock + block, rows);
     for (let columnBlock = 0; columnBlock < columns; columnBlock += block) {

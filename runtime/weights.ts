@@ -11,6 +11,7 @@ import type { FileTensor, SafetensorsFile } from "./file-tensors.js";
 import { quote, type WeightsSource } from "./source.js";
 import { openFile } from "./weight-file.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
+import { Workspace } from "./workspace.js";
 
 export type { CheckOptions } from "./check.js";
 export { type FileTensor, type SafetensorsFile, type SafetensorsType } from "./file-tensors.js";
@@ -135,9 +136,10 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
   const total = file.dataOffset + reads.bytes;
   report();
 
+  const workspace = new Workspace();
   let rested = performance.now();
   for (const { tensor } of ordered) {
-    const data = await packTensor(tensor, async (wanted) => decodeTensor(wanted, file, await reads.read(resolve(wanted, file))));
+    const data = await packTensor(tensor, async (wanted, i) => decodeTensor(wanted, file, await reads.read(resolve(wanted, file)), (size) => workspace.take(`source ${i}`, size)), workspace);
     await options.upload(tensor.buffer, tensor.offset, data);
     for (const wanted of tensor.sources) reads.release(resolve(wanted, file));
     if (performance.now() - rested > busyMilliseconds) {
@@ -149,10 +151,10 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
   return total;
 }
 
-function decodeTensor(wanted: WeightSource, file: SafetensorsFile, bytes: Uint8Array<ArrayBuffer>): Floats {
+function decodeTensor(wanted: WeightSource, file: SafetensorsFile, bytes: Uint8Array<ArrayBuffer>, memory: (size: number) => ArrayBuffer): Floats {
   const { dtype } = resolve(wanted, file);
   if (!isFloatType(dtype)) throw new TypeError(`"${wanted.names[0]}" has dtype ${dtype}, which the check refuses`);
-  const values = decodeFloats(dtype, bytes);
+  const values = decodeFloats(dtype, bytes, memory);
   const position = firstNotFinite(values);
   if (position < 0) return values;
   const tensor = wanted.names.find((name) => file.tensors.has(name)) ?? "";

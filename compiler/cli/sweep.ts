@@ -156,7 +156,8 @@ function shapeOf(columns: readonly Column[], options: Options): (rows: readonly 
   chosenColumns(columns, chosen);
   plotOf({ columns, options });
   return (rows) => {
-    const kept = rows.filter(condition);
+    // What failed comes after what did not, however else rows are sorted.
+    const kept = rows.filter(condition).toSorted((a, b) => Number(a.failed !== null) - Number(b.failed !== null));
     const withMarks = marked === undefined ? kept : markPareto(kept, marked);
     return sortRows(front === true ? withMarks.filter((row) => row.pareto === true) : withMarks, keys);
   };

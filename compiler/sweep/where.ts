@@ -114,6 +114,7 @@ class Parser {
       if (text === "true" || text === "false") return constant(text === "true");
       if (text === "null") return constant(null);
       if (this.columns.includes(text)) return (row) => (Object.hasOwn(row, text) ? row[text]! : null);
+      if (text === "pareto") throw this.error("the rows that --where leaves are marked; --front shows those with the mark", token);
       const near = nearest(text, this.columns);
       throw this.error(`${text} is no column${near === undefined ? `; columns are ${this.columns.join(", ")}` : `; did you mean ${near}?`}`, token);
     }

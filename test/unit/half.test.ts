@@ -114,10 +114,13 @@ test("arrays of f32 and f64 are rounded element by element, with or without an e
     pretend(undefined);
     rounds();
     pretend(class {
-      readonly buffer: ArrayBuffer;
-      constructor(given: ArrayLike<number>) {
+      private readonly words: Uint16Array;
+      constructor(buffer: ArrayBuffer, offset: number, length: number) {
         used++;
-        this.buffer = Uint16Array.from(given, nearestWord).buffer;
+        this.words = new Uint16Array(buffer, offset, length);
+      }
+      set(given: ArrayLike<number>): void {
+        this.words.set(Uint16Array.from(given, nearestWord));
       }
     });
     rounds();

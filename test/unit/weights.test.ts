@@ -229,7 +229,7 @@ test("reads neighbours together, large tensors alone, nothing twice, and holds a
   assert.equal(order, names, "in the order of the file");
   assert.is(reads.reduce((sum, [, length]) => sum + length, 0), end);
   assert.ok(most > 1 && most <= 6, `${most} reads at once`);
-  assert.ok(ahead > 16 * 2 ** 20 && ahead <= 28 * 2 ** 20, `${ahead} bytes held`);
+  assert.ok(ahead > 12 * 2 ** 20 && ahead <= 20 * 2 ** 20, `${ahead} bytes held`);
 
   reads.length = 0;
   const biases = recipeOf(...names.filter((name) => name.endsWith("bias")).map((name) => plain(name, [1024])));

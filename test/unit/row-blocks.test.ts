@@ -1,0 +1,93 @@
+/** Large matrices are packed a few rows at a time: with the values, and the messages, of one step after another. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { PackedTensor, WeightStep } from "../../runtime/plan.js";
+import { packTensor, type Packed } from "../../runtime/recipe.js";
+import { rowWiseFrom } from "../../runtime/row-blocks.js";
+import { seededValues } from "../../runtime/seeded.js";
+import { ReadBuffers, Workspace } from "../../runtime/workspace.js";
+import { refusal } from "./weight-files.js";
+
+const test = suite("row-blocks");
+
+/** 300 rows of 769 are four blocks, the last of them short. */
+const [rows, width] = [300, 769];
+const turn = (of: number): WeightStep => ({ op: "transpose", of, axes: [1, 0] });
+const fold: WeightStep = { op: "foldNormScale", of: [0, 1], centre: true };
+
+/** Steps on a weight [rows, width], a vector [width] and a vector [rows]. */
+const tensorOf = (steps: readonly WeightStep[], dtype: "f32" | "f16"): PackedTensor => ({
+  name: "blocks.0.weight", buffer: 0, offset: 0, dtype, shape: [width, rows], steps,
+  sources: [[rows, width], [width], [rows]].map((shape, i) => ({ names: [`s${i}`], shape })),
+}); // prettier-ignore
+
+const values = ({ names, shape }: PackedTensor["sources"][number]): Float32Array<ArrayBuffer> => Float32Array.from(seededValues(names[0]!, shape, "parameter"));
+const pack = (tensor: PackedTensor, workspace?: Workspace, read = values): Promise<Packed> => packTensor(tensor, (source) => Promise.resolve(read(source)), workspace);
+
+const chains: Readonly<Record<string, readonly WeightStep[]>> = {
+  "a transpose alone": [turn(0)],
+  "a norm's scale": [fold, turn(3)],
+  "a norm's scale and a factor of some rows": [fold, { op: "scaleRows", of: 3, start: 50, end: 200, factor: 0.3 }, turn(4)],
+  "a scale of each row": [{ op: "scaleChannels", of: [0, 2] }, turn(3)],
+  "both scales": [fold, { op: "scaleChannels", of: [3, 2] }, { op: "scaleRows", of: 4, start: 0, end: 300, factor: 7 }, turn(5)],
+  "rows that were moved before": [{ op: "slice", of: 0, axis: 0, start: 0, end: 300 }, { op: "foldNormScale", of: [3, 1], centre: false }, turn(4)],
+};
+
+for (const [what, steps] of Object.entries(chains)) {
+  test(`${what}: the same bits as one step after another`, async () => {
+    for (const dtype of ["f32", "f16"] as const) {
+      const tensor = tensorOf(steps, dtype);
+      assert.type(rowWiseFrom(tensor), "number");
+      // A step after the transpose, which moves nothing, keeps it from being done by rows.
+      const whole = tensorOf([...steps, { op: "reshape", of: 2 + steps.length, shape: [width, rows] }], dtype);
+      assert.is(rowWiseFrom(whole), undefined);
+      assert.ok(Buffer.from((await pack(tensor)).buffer).equals(Buffer.from((await pack(whole)).buffer)), dtype);
+    }
+  });
+}
+
+test("the memory of one tensor serves the next", async () => {
+  const workspace = new Workspace();
+  const tensor = tensorOf([fold, turn(3)], "f32");
+  const first = await pack(tensor, workspace);
+  const kept = first.slice();
+  const second = await pack(tensorOf([turn(0)], "f32"), workspace);
+  assert.is(second.buffer, first.buffer);
+  assert.equal(await pack(tensor, workspace), kept);
+});
+
+test("a value that is too large is named by its place in the whole, with what it was", async () => {
+  const spoilt = (source: PackedTensor["sources"][number]): Float32Array<ArrayBuffer> => {
+    const data = values(source);
+    if (source.names[0] === "s0") data[250 * width + 7] = 3e38;
+    if (source.names[0] === "s1") data[7] = 1e6;
+    return data;
+  };
+  const tensor = tensorOf([{ op: "foldNormScale", of: [0, 1], centre: false }, turn(3)], "f32");
+  assert.match((await refusal(pack(tensor, undefined, spoilt))).message, /"blocks\.0\.weight" becomes Infinity at \[7, 250\].*from 3(\.\d+)?e\+44/);
+  assert.match((await refusal(pack({ ...tensor, dtype: "f16" }, undefined, spoilt))).message, /becomes too large at \[7, 250\]/);
+});
+
+test("a recipe that contradicts itself is refused as ever", async () => {
+  for (const steps of [[{ op: "foldNormScale", of: [0, 2], centre: true }, turn(3)], [{ op: "scaleRows", of: 0, start: 5, end: 400, factor: 2 }, turn(3)], [{ op: "scaleChannels", of: [0, 1] }, turn(3)], [{ op: "transpose", of: 9, axes: [1, 0] }]] satisfies WeightStep[][]) {
+    await pack(tensorOf(steps, "f32")).then(() => assert.unreachable(), ({ message }: Error) => assert.match(message, /contradicts itself/));
+  }
+});
+
+test("buffers of reads come back, unless the source returned memory of its own", () => {
+  const buffers = new ReadBuffers(100);
+  const first = buffers.take(40);
+  assert.is(first.length, 40);
+  buffers.give(first, first);
+  const again = buffers.take(90);
+  assert.is(again.buffer, first.buffer);
+  buffers.give(again, new Uint8Array(90));
+  assert.is.not(buffers.take(90).buffer, first.buffer);
+  // The smallest that is large enough is taken.
+  const large = [buffers.take(140), buffers.take(200), buffers.take(100)];
+  for (const buffer of large) buffers.give(buffer, buffer);
+  assert.is(buffers.take(130).buffer, large[0]!.buffer);
+  assert.is(buffers.take(130).buffer, large[1]!.buffer);
+});
+
+test.run();
