@@ -1,9 +1,12 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 import type * as ECharts from "echarts";
 
 const require = createRequire(import.meta.url);
-const file = "echarts/dist/echarts.min.js";
+// Beside this module where it is published: see tools/copy-echarts.mjs.
+const beside = fileURLToPath(new URL("echarts.min.cjs", import.meta.url));
+const file = existsSync(beside) ? beside : "echarts/dist/echarts.min.js";
 
 /** ECharts as it is published for pages: one script with its licence, which defines the global `echarts`. */
 export function libraryText(): string {
