@@ -49,7 +49,7 @@ else {
     "distances of another grid, resized as an image": { patchResample: { patch: 2 }, attention: { relative: true, relativeResample: { grid: [5, 1], filter: "bilinear" } }, pool: "avg" },
     "two attentions side by side": { block: "parallelThings", mlp: { gate: "packedLast" }, pool: "none", classes: 0, outputNames: { tokens: "last_hidden_state" } },
   };
-  for (const [title, changes] of Object.entries(families)) test(`so has a model with ${title}`, () => agrees(smallSpec({ ...changes, name: title.replaceAll(" ", "-") }), 2));
+  for (const [title, changes] of Object.entries(families)) test(`so has a model with ${title}`, () => agrees(smallSpec({ ...changes, name: title.replaceAll(/\W+/g, "-") }), 2));
 
   test("weights beside the model are found, and a fixed batch is kept", async () => {
     await agrees(smallSpec(), 2, { batch: 2, weights: "external" });
