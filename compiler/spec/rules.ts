@@ -116,10 +116,11 @@ const oneCropSize: Rule = (_, { preprocess }) =>
 const preprocessChannels: Rule = ({ preprocess, channels }) =>
   (["mean", "std"] as const).flatMap((field) => when(preprocess[field].length !== channels, `preprocess.${field}`, () => `${preprocess[field].length} values for ${channels} channels; give one number, or one a channel`));
 
-const outputsExist: Rule = ({ outputs, depth, block, finalNorm, pool, tokens }) => {
+const outputsExist: Rule = ({ outputs, depth, block, finalNorm, pool, tokens, classes }) => {
   const known = new Set(optionalOutputs({ depth, block }));
   return outputs.flatMap((name) => {
     if (!known.has(name)) {
+      if (name === "logits") return [{ field: "outputs", message: classes > 0 ? `"logits" is returned anyhow; leave it out` : `"logits" exists only with classes above 0` }];
       // All blocks but the one of that number are as near as each other.
       const meant = `blocks.${Math.min(Number(/\d+/.exec(name)?.[0] ?? 0), depth - 1)}`;
       const near = nearest(name, [...optionalOutputs({ depth: 0, block }), "blocks.*", "blocks.*.attn", meant, `${meant}.attn`]);

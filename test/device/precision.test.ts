@@ -1,6 +1,8 @@
 /** Models in f16 against PyTorch's f64, and which dtype a package of several takes on which adapter. */
 import { join } from "node:path";
 import * as assert from "uvu/assert";
+import { buildGraph } from "../../compiler/ir/build.js";
+import { interpret } from "../../compiler/ir/interpret.js";
 import { makePlan } from "../../compiler/plan/plan.js";
 import { randomWeights } from "../../compiler/measure/random-weights.js";
 import { resolve } from "../../compiler/spec/resolve.js";
@@ -125,6 +127,22 @@ function halfSuite(): void {
       for (const [tap, error] of errors) assert.ok(error < tolerance, `${tap}: ${error}`);
     });
   }
+
+  test("attention maps, tokens and a normalised embedding of vit-cifar10 are as near to the f64 interpreter's", async () => {
+    const spec: ViTSpec = { ...cifar10, outputs: ["embedding", "blocks.0", "blocks.*.attn"] };
+    const weights = readTensors(fixturePath("vit-cifar10/model.safetensors"));
+    const image = { shape: [1, 3, 32, 32], data: Float64Array.from(photographs.get("input")!.data.subarray(0, 3 * 32 * 32)) };
+    const exact = interpret(buildGraph(resolve(spec), { batch: 1 }), { inputs: { input: image }, parameters: (name) => weights.get(name)! });
+    using model = await Model.load<AnyOutputs>(definition(spec), { weights: fixturePath("vit-cifar10/model.safetensors"), adapter: "software", onNotice: () => {} });
+    assert.is(model.dtype, "f16");
+    const outputs = await model.run(Float32Array.from(image.data));
+    assert.is(Object.keys(outputs).length, 3 + spec.depth);
+    for (const [output, values] of Object.entries(outputs)) {
+      const error = relativeL2(values, exact.get(output)!.data);
+      console.log(`${output} in f16: relative L2 error ${error.toExponential(2)}`);
+      assert.ok(error < tolerance, `${output}: ${error}`);
+    }
+  });
 
   test("faults in kernels and weights that change little are seen", async () => {
     let changes = 0;

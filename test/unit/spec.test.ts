@@ -147,6 +147,7 @@ const refusals: readonly (readonly [title: string, changes: object, sentence: st
   ["a mean for other channels", { preprocess: { mean: [0.5, 0.5] } }, "preprocess.mean: 2 values for 3 channels; give one number, or one a channel"],
   ["two sizes before the crop", { preprocess: { resize: 256, cropPct: 0.9 } }, "preprocess.cropPct: 0.9 has no meaning beside preprocess.resize, which says the size before the crop; keep one"],
   ["a deviation for other channels", { channels: 1, preprocess: { std: [1, 1, 1] } }, "preprocess.std: 3 values for 1 channels; give one number, or one a channel"],
+  ["an output that is there anyhow", { outputs: ["logits"] }, 'outputs: "logits" is returned anyhow; leave it out'],
   ["a misspelt output", { outputs: ["feature"] }, 'outputs: "feature" is not an output of this model; did you mean "features"?'],
   ["a misspelt block", { outputs: ["block.3"] }, 'outputs: "block.3" is not an output of this model; did you mean "blocks.3"?'],
   ["an output that is nothing like one", { outputs: ["attention maps"] }, 'outputs: "attention maps" is not an output of this model; the names are embed, blocks.0 to blocks.11, blocks.*, blocks.0.attn to blocks.11.attn, blocks.*.attn, norm, tokens, features, logits_cls, logits_dist, embedding'],
