@@ -67,10 +67,9 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
 
   // TypeScript prefers a .ts to a .d.ts beside it, and would check our sources under a consumer's flags: so they lie in a folder of their own.
   const files = new Map<string, string>();
-  for (const [path, text] of sources) {
-    files.set(`src/${path}`, text);
+  for (const [path, { javascript, declarations }] of transpile(morph, sources)) {
+    files.set(`src/${path}`, sources.get(path)!);
     const stem = path.slice(0, -".ts".length);
-    const { javascript, declarations } = transpile(morph, path, text);
     files.set(`${stem}.js`, javascript);
     files.set(`${stem}.d.ts`, declarations);
   }

@@ -53,19 +53,49 @@ export interface Outputs {
 const transpiled = new Map<string, Outputs>();
 
 /**
- * A source file as JavaScript and as declarations. The declarations name nothing but this package and the platform's own types.
+ * Source files as JavaScript and as declarations, by path. Each is taken as it stands, no import is followed, and the declarations name nothing
+ * but this package and the platform's own types.
  * @throws Error if a file has no declarations without inference: a bug of ours.
  */
-export function transpile(morph: TsMorph, path: string, text: string): Outputs {
-  const known = transpiled.get(text);
-  if (known) return known;
-  const { ts } = morph;
-  const options = compilerOptions(morph);
-  const javascript = ts.transpileModule(text, { fileName: path, compilerOptions: options }).outputText;
-  const { outputText: declarations, diagnostics } = ts.transpileDeclaration(text, { fileName: path, compilerOptions: options, reportDiagnostics: true });
-  const first = diagnostics?.[0];
-  if (first) throw new Error(`${path} has no declarations (a bug of vitc): ${ts.flattenDiagnosticMessageText(first.messageText, "\n")}`);
-  const outputs = { javascript, declarations };
-  if (path.startsWith("runtime/")) transpiled.set(text, outputs);
+export function transpile(morph: TsMorph, sources: ReadonlyMap<string, string>): ReadonlyMap<string, Outputs> {
+  const fresh = new Map([...sources].filter(([, text]) => !transpiled.has(text)));
+  const emitted = fresh.size > 0 ? emitAll(morph, fresh) : undefined;
+  const outputs = new Map<string, Outputs>();
+  for (const [path, text] of sources) {
+    const stem = path.slice(0, -".ts".length);
+    const made = transpiled.get(text) ?? { javascript: emitted!.get(`${stem}.js`)!, declarations: emitted!.get(`${stem}.d.ts`)! };
+    outputs.set(path, made);
+    if (path.startsWith("runtime/")) transpiled.set(text, made);
+  }
   return outputs;
 }
+
+/**
+ * What `ts.transpileModule` and `ts.transpileDeclaration` make of every file, by path. Those set up a program and a type checker for each file
+ * they are given, which takes several times as long as printing it; here all files share one, in which no import leads anywhere.
+ */
+function emitAll(morph: TsMorph, sources: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const { ts } = morph;
+  const { lib: _lib, paths: _paths, ...options } = compilerOptions(morph);
+  const files = new Map([...sources, [bareLibrary, bareLibraryText] as const].map(([path, text]) => [path, ts.createSourceFile(path, text, ts.ScriptTarget.ES2022)]));
+  const emitted = new Map<string, string>();
+  const program = ts.createProgram([...files.keys()], { ...options, noCheck: true, noLib: true, noResolve: true, suppressOutputPathCheck: true }, {
+    getSourceFile: (path) => files.get(path),
+    writeFile: (path, text) => void emitted.set(path, text),
+    getDefaultLibFileName: () => bareLibrary,
+    useCaseSensitiveFileNames: () => true,
+    getCanonicalFileName: (path) => path,
+    getCurrentDirectory: () => "",
+    getNewLine: () => "\n",
+    fileExists: (path) => files.has(path),
+    readFile: (path) => files.get(path)?.text,
+    resolveModuleNameLiterals: (names) => names.map(() => ({ resolvedModule: undefined })),
+  });
+  const [first] = program.emit().diagnostics;
+  if (first) throw new Error(`${first.file?.fileName ?? "a file"} has no declarations (a bug of vitc): ${ts.flattenDiagnosticMessageText(first.messageText, "\n")}`);
+  return emitted;
+}
+
+/** The types without which TypeScript's checker does not start. */
+const bareLibrary = "lib.d.ts";
+const bareLibraryText = ["Boolean", "Function", "CallableFunction", "NewableFunction", "IArguments", "Number", "Object", "RegExp", "String", "Array<T>"].map((name) => `interface ${name} {}\n`).join("");

@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import * as assert from "uvu/assert";
 import { UserError, type Cli } from "../../compiler/cli/context.js";
 import { reportError } from "../../compiler/cli/errors.js";
@@ -12,6 +11,7 @@ import { OutputFolderError } from "../../compiler/emit/write.js";
 import { SpecError } from "../../compiler/spec/errors.js";
 import { version } from "../../compiler/version.js";
 import { AdapterError, VitcError } from "../../runtime/errors.js";
+import { builtMain } from "../tools/built.js";
 import { suite } from "../tools/suite.js";
 import { folderWith, small, vitc } from "./vitc.js";
 
@@ -73,8 +73,8 @@ test("schema prints a schema for a spec and for every --json, with each field de
 });
 
 test("ends quietly when nobody reads on", async () => {
-  const main = fileURLToPath(new URL("../../compiler/cli/main.ts", import.meta.url));
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), main, "schema", "spec"], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  const main = await builtMain();
+  const child = spawn(process.execPath, [main, "schema", "spec"], { cwd, stdio: ["ignore", "pipe", "pipe"] });
   child.stdout.destroy();
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
@@ -83,9 +83,9 @@ test("ends quietly when nobody reads on", async () => {
 });
 
 test("works on when nobody hears its talk", async () => {
-  const main = fileURLToPath(new URL("../../compiler/cli/main.ts", import.meta.url));
+  const main = await builtMain();
   const quiet = async (args: readonly string[]): Promise<readonly [number | null, string]> => {
-    const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), main, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [main, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
     child.stderr.destroy();
     let stdout = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));

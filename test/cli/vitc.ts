@@ -3,10 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-const main = fileURLToPath(new URL("../../compiler/cli/main.ts", import.meta.url));
-const tsx = import.meta.resolve("tsx");
+import { builtMain } from "../tools/built.js";
 
 /** A child that has not ended by then is killed, and its test fails. */
 const timeoutMilliseconds = 90_000;
@@ -27,10 +24,11 @@ export interface RunOptions {
 }
 
 /** Runs `vitc ARGS` to its end. */
-export function vitc(args: readonly string[], { cwd, env = {}, onStderr }: RunOptions): Promise<Result> {
+export async function vitc(args: readonly string[], { cwd, env = {}, onStderr }: RunOptions): Promise<Result> {
+  const main = await builtMain();
   const { NO_COLOR: _no, FORCE_COLOR: _force, ...inherited } = process.env;
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, ["--import", tsx, main, ...args], { cwd, env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"], timeout: timeoutMilliseconds, killSignal: "SIGKILL" });
+    const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"], timeout: timeoutMilliseconds, killSignal: "SIGKILL" });
     let [stdout, stderr] = ["", ""];
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
