@@ -138,7 +138,17 @@ export class CalibratedPredictor {
   }
 
   predict(plan: Plan): Prediction {
-    const ms = expected(this.partsOf(plan), this.factors);
+    return this.predictParts(this.partsOf(plan));
+  }
+
+  /** A function that predicts a plan as `predict` does, after each `fit` anew, and needs the plan no more. */
+  keep(plan: Plan): () => Prediction {
+    const of = this.partsOf(plan);
+    return () => this.predictParts(of);
+  }
+
+  private predictParts(of: Parts): Prediction {
+    const ms = expected(of, this.factors);
     return { ms, low: ms / this.band, high: ms * this.band };
   }
 

@@ -4,7 +4,7 @@ import { describeAdapter } from "../../runtime/device.js";
 import { AdapterError, DeviceLostError } from "../../runtime/errors.js";
 import { requestDevice } from "../../runtime/node.js";
 import type { Plan } from "../../runtime/plan.js";
-import { probedPredictor } from "../measure/calibrate.js";
+import { probedPredictor, type Prediction } from "../measure/calibrate.js";
 import { measurePeaks, type Peaks } from "../measure/peaks.js";
 import { median } from "../measure/statistics.js";
 import { fewestRuns, measure, type Bench, type Candidate, type MeasureOptions } from "./measure.js";
@@ -33,6 +33,8 @@ export class Measuring {
   /** Entries that have their row. */
   private readonly through = new Set<Entry>();
   private readonly fitted: MeasuredPlan[] = [];
+  /** Predictions of what is not measured yet: of a predictor that keeps what it needs of a plan. */
+  private readonly kept = new WeakMap<Entry, () => Prediction>();
   /** Measured over predicted times, for whatever the predictor does not know. */
   private readonly ratios: number[] = [];
   private done = 0;
@@ -178,7 +180,7 @@ export class Measuring {
 
   /** Predicts what is not measured yet, and where the front will be. */
   private async expect(picker: Picker): Promise<void> {
-    const { entries, statics } = this.table;
+    const { entries } = this.table;
     let since = performance.now();
     for (const entry of entries) {
       if (this.through.has(entry)) continue;
@@ -187,10 +189,19 @@ export class Measuring {
         this.options.signal?.throwIfAborted();
         since = performance.now();
       }
-      entry.row = { ...entry.row, ...predicted(this.predictor!.predict(statics.planOf(resolveVariant(entry.variant.spec())))) };
+      entry.row = { ...entry.row, ...predicted(this.predictionOf(entry)) };
     }
     const front = markPareto(entries.map(({ row }) => ({ ...row, adapter: null })), columns.filter(({ name }) => name === "params_m" || name === "predicted_ms"));
     picker.expectFront(front.flatMap(({ pareto }, at) => (pareto === true ? [at] : [])));
+  }
+
+  private predictionOf(entry: Entry): Prediction {
+    const kept = this.kept.get(entry);
+    if (kept !== undefined) return kept();
+    const plan = this.table.statics.planOf(resolveVariant(entry.variant.spec()));
+    const again = this.predictor!.keep?.(plan);
+    if (again !== undefined) this.kept.set(entry, again);
+    return again?.() ?? this.predictor!.predict(plan);
   }
 
   /** How far to trust the predictions of what was not measured. */

@@ -1,7 +1,7 @@
 /** What a variant is expected to take before it is run, and how a better guess plugs in. */
 import type { AdapterInfo } from "../../runtime/device.js";
 import type { Plan } from "../../runtime/plan.js";
-import type { Prediction } from "../measure/calibrate.js";
+import type { MeasuredPlan as CalibratingPlan, Prediction } from "../measure/calibrate.js";
 import type { HeldOut } from "../measure/fit.js";
 import type { Peaks } from "../measure/peaks.js";
 import type { Row } from "./row.js";
@@ -9,6 +9,11 @@ import type { Row } from "./row.js";
 export interface Predictor {
   /** Pure, and fast: a sweep asks it for every variant, and again after every `fit`. */
   predict(plan: Plan): Prediction;
+  /**
+   * Takes from a plan what its predictions need, and gives a function that predicts as `predict` does, after each `fit` anew. Plans of thousands of
+   * variants are made once then, and not kept.
+   */
+  keep?(plan: Plan): () => Prediction;
   /** Learns from all rows measured on its adapter so far, each with its plan. Called again as more are known. */
   fit?(measured: readonly MeasuredPlan[]): void;
   /** How well measured plans are predicted by a fit that has not seen them; undefined while there are too few. */
@@ -24,8 +29,7 @@ export interface PredictorContext {
 }
 
 /** A plan that was run. `row.p50_ms` is a number. */
-export interface MeasuredPlan {
-  readonly plan: Plan;
+export interface MeasuredPlan extends CalibratingPlan {
   readonly row: Row;
 }
 

@@ -133,10 +133,13 @@ test("a predictor goes by the costs, then by the probe, then by what was measure
   const probed = predictor.predict(plan);
   assert.ok(Math.abs(probed.ms - timeOf(calibration)(plan)) < 1e-9);
   assert.ok(probed.low < probed.ms && probed.ms < probed.high && probed.high / probed.low < bare.high / bare.low);
+  const kept = predictor.keep(plan);
+  assert.equal(kept(), probed);
   assert.is(predictor.error, undefined);
   const truth = { ...calibration, matmul: 4, attention: 1 };
   predictor.fit(plans.slice(1).map((each) => ({ plan: each, row: { p50_ms: timeOf(truth)(each) } })));
   const fitted = predictor.predict(plan);
+  assert.equal(kept(), fitted, "what was kept of a plan follows each fit");
   assert.ok(Math.abs(fitted.ms / timeOf(truth)(plan) - 1) < 0.05, `${fitted.ms} instead of ${timeOf(truth)(plan)}`);
   assert.ok(fitted.high / fitted.low < probed.high / probed.low, "the band is the errors'");
   assert.is(predictor.error!.count, plans.length - 1);
