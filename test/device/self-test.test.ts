@@ -1,11 +1,8 @@
 /** Self-tests of packages: right kernels pass, a mutated one is named and replaced. */
 import * as assert from "uvu/assert";
 import type { ModelDefinition } from "../../runtime/model.js";
-import * as seeded from "../../compiler/plan/seeded.js";
-import { seededValues } from "../../runtime/seeded.js";
 import * as platform from "../../runtime/node.js";
 import { softwareReason } from "../tools/adapter.js";
-import { fromHalf, roundToHalf } from "../tools/halves.js";
 import { definitionOf, loadRandom, rejection } from "../tools/loaded.js";
 import { skipAll, suite } from "../tools/suite.js";
 
@@ -26,16 +23,6 @@ else {
     if (code === variant.kernels[id]) return undefined;
     return { ...definition, variants: [{ ...variant, kernels: { ...variant.kernels, [id]: code } }] };
   };
-
-  test("compiler and runtime make the same numbers, and round alike", () => {
-    for (const [name, shape, what] of [["a", [2, 3, 5], "activation"], ["norm.weight", [7], "parameter"], ["fc.weight", [4, 9], "parameter"], ["bn.running_var", [3], "parameter"], ["b.bias", [5], "parameter"]] as const) {
-      assert.equal(seeded.seededValues(name, shape, what), seededValues(name, shape, what));
-    }
-    for (let word = 1; word < 0x7c00; word += 37) {
-      const [low, high] = [fromHalf(word), fromHalf(word + 1)];
-      for (const value of [low, (low + high) / 2, low + (high - low) * 0.49, low + (high - low) * 0.51]) if (Number.isFinite(high)) assert.is(seeded.roundToHalf(-value), roundToHalf(-value));
-    }
-  });
 
   test("every routine has a test, and what they hold is small", () => {
     assert.equal(selfTests[0]!.map(({ routine }) => routine).toSorted(), definition.variants[0].plan.routines.map(({ id }) => id).toSorted());
