@@ -1,3 +1,5 @@
+import type { SelfTestReport } from "./self-test.js";
+
 /** What went wrong, for a program. Messages are for a person: they name the field, the value, what is allowed and the nearest fix. */
 export type VitcErrorCode =
   | "abi"
@@ -7,6 +9,7 @@ export type VitcErrorCode =
   | "input"
   | "limits"
   | "out-of-memory"
+  | "self-test"
   | "validation"
   | "weights";
 
@@ -57,6 +60,15 @@ export class KernelError extends VitcError {
   }
   /** Ids of the kernels. */
   readonly kernels: readonly string[];
+}
+
+/** Kernels compute something else on this device than they should, in every way and every dtype that there is. */
+export class SelfTestError extends VitcError {
+  override readonly name = "SelfTestError";
+  /** @param report of the last dtype that was tried */
+  constructor(message: string, readonly report: SelfTestReport) {
+    super("self-test", message);
+  }
 }
 
 /** One thing wrong with a weight file. */

@@ -3,10 +3,12 @@ import { chooseRoutines, isTable, usableChoices, type ChooseOptions, type Chosen
 import type { LoadOptions, ModelDefinition, Platform, Variant } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type OpenedDevice } from "./device.js";
 import { AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
-import type { Plan, Tuned } from "./plan.js";
+import type { Plan, SelfTest, Tuned } from "./plan.js";
+import type { SelfTestReport } from "./self-test.js";
 import { Session, type Wait } from "./session.js";
 import { abortable } from "./source.js";
 import type { DecodeImage } from "./tensor.js";
+import type { Reference } from "./packed.js";
 import { openVariantWeights, type UploadWeights } from "./variant-weights.js";
 import { checkAbi, checkLimits, dtypeIsToBlame, isNode, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
@@ -26,6 +28,10 @@ export interface Engine {
   readonly decode: DecodeImage;
   /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
   readonly ignored: readonly string[];
+  /** What a run should give, if the weights tell. */
+  readonly reference: Reference | undefined;
+  /** Of the test that loading made, if it was asked to. */
+  readonly report: SelfTestReport | undefined;
 }
 
 /** What is known of a device's end. It outlives models on a shared device, so it holds nothing of them. */
@@ -42,7 +48,8 @@ export function checkLoad(definition: ModelDefinition, options: LoadOptions): vo
   const { name } = definition.variants[0].plan;
   if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
   checkTables(name, options.tuned);
-  const { onDeviceLost } = options;
+  const { onDeviceLost, selfTest } = options;
+  if (selfTest !== undefined && typeof selfTest !== "boolean") throw new VitcError("input", `${name}: selfTest is ${typeof selfTest}; it is true or false`);
   if (onDeviceLost !== undefined && typeof onDeviceLost !== "function") throw new VitcError("input", `${name}: onDeviceLost is ${typeof onDeviceLost}; it is a function that gives a new device, () => Promise<GPUDevice>`);
 }
 
@@ -83,7 +90,8 @@ export async function openEngine(definition: ModelDefinition, options: LoadOptio
         const next = runnable[i + 1];
         const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
         try {
-          return await start(variant, variant === wanted[0] ? checked : await weights.open(variant), opened, { ...startOptions, tuned });
+          const tests = options.selfTest === true ? await testsOf(definition, variant) : undefined;
+          return await start(variant, variant === wanted[0] ? checked : await weights.open(variant), opened, { ...startOptions, tuned, tests, reference: weights.reference });
         } catch (error) {
           if (next === undefined || !dtypeIsToBlame(error)) throw error;
           notice(`${variant.plan.dtype} cannot be used: ${messageOf(error)}; ${next.plan.dtype} is used`);
@@ -115,13 +123,24 @@ interface StartOptions extends Omit<LoadOptions, "device"> {
   readonly wait: Wait | undefined;
   readonly decode: DecodeImage;
   readonly notice: (text: string) => void;
+  readonly tests: readonly SelfTest[] | undefined;
+  readonly reference: Reference | undefined;
+}
+
+/**
+ * The self-tests of a variant.
+ * @throws VitcError (input) for packages that were compiled without
+ */
+export async function testsOf({ selfTests, variants }: ModelDefinition, variant: Variant): Promise<readonly SelfTest[]> {
+  if (selfTests === undefined) throw new VitcError("input", `${variant.plan.name} was compiled without self-tests; compile it again`);
+  return (await selfTests()).selfTests[variants.indexOf(variant)] ?? [];
 }
 
 /** Kernels and weights onto a device. */
 async function start(variant: Variant, uploadWeights: UploadWeights, opened: OpenedDevice, options: StartOptions): Promise<Engine> {
   const { plan, kernels } = variant;
   const { device, adapter } = opened;
-  const { onProgress, signal, allowExtra, tuned, wait, decode, notice } = options;
+  const { onProgress, signal, allowExtra, tuned, wait, decode, notice, tests, reference } = options;
   const watch = watchDevice(device);
   if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
   if (options.device) checkLimits(plan, device);
@@ -130,7 +149,11 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
   const onPipeline = onProgress && ((loaded: number, total: number) => void (signal?.aborted || onProgress({ stage: "pipelines", loaded, total })));
   const session = await Session.create({ device, plan, kernels, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
   try {
-    const { chosen, chooseOptions } = await abortable(chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice }), signal);
+    const accepted = await abortable(chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice }), signal);
+    let engine: Engine = { variant, session, opened, ownsDevice: options.device === undefined, watch, ...accepted, decode, ignored: [], reference, report: undefined };
+    // A wrong kernel is found before the weights are downloaded.
+    const testing = tests && (await import("./self-test.js"));
+    if (testing) engine = await testing.testedKernels(engine, tests, notice, signal);
     const upload: Parameters<UploadWeights>[0]["upload"] = (buffer, offset, data) => {
       // A lost device takes whatever it is given: the rest of a large file would be read for nothing.
       checkAlive(plan, watch);
@@ -139,7 +162,8 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
     const { ignored } = await uploadWeights({ allowExtra, onProgress, signal, upload });
     checkAlive(plan, watch);
     if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
-    return { variant, session, opened, ownsDevice: options.device === undefined, watch, chosen, chooseOptions, decode, ignored };
+    engine = { ...engine, ignored };
+    return testing ? await testing.testedOutputs(engine, notice, signal) : engine;
   } catch (error) {
     session.dispose();
     // Why it failed says more than what failed, and news of a lost device may come a moment later.

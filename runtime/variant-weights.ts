@@ -1,6 +1,7 @@
 /** Weights of either kind, a file of tensors or packed, so that loading need not tell them apart. The code that reads a kind comes with it. */
 
 import type { Variant } from "./definition.js";
+import type { Reference } from "./packed.js";
 import type { Packed } from "./recipe.js";
 import { isJson, readExactly } from "./source.js";
 import type { UrlOptions } from "./url.js";
@@ -21,6 +22,8 @@ export interface VariantWeights {
   readonly variants: Variants;
   /** What a user should know of that. */
   readonly notice: string | undefined;
+  /** What a run should give; packed weights may tell. */
+  readonly reference?: Reference | undefined;
   /**
    * Checks that the weights fit a variant. No value is read before the result is called.
    * @throws WeightsError with everything that is wrong with them

@@ -1,6 +1,6 @@
 import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
 import { adapterName, requestBrowserDevice, type DeviceOptions, type OpenedDevice } from "./device.js";
-import { AbiError, AdapterError, KernelError, VitcError, WeightsError } from "./errors.js";
+import { AbiError, AdapterError, KernelError, SelfTestError, VitcError, WeightsError } from "./errors.js";
 import type { Plan } from "./plan.js";
 
 export type Variants = readonly [Variant, ...Variant[]];
@@ -90,7 +90,7 @@ export function checkLimits(plan: Plan, device: GPUDevice): void {
   }
 }
 
-/** Whether the same model may load in another dtype after this error: the device refused kernels, or a weight is beyond what f16 can hold. */
+/** Whether the same model may load in another dtype after this error: the device refused kernels or computes wrongly, or a weight is beyond what f16 can hold. */
 export function dtypeIsToBlame(error: unknown): boolean {
-  return error instanceof KernelError || (error instanceof WeightsError && error.problems.every(({ kind }) => kind === "range"));
+  return error instanceof KernelError || error instanceof SelfTestError || (error instanceof WeightsError && error.problems.every(({ kind }) => kind === "range"));
 }
