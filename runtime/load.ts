@@ -10,7 +10,7 @@ import { abortable } from "./source.js";
 import type { DecodeImage } from "./tensor.js";
 import type { Reference } from "./packed.js";
 import { openVariantWeights, type UploadWeights } from "./variant-weights.js";
-import { checkAbi, checkLimits, dtypeIsToBlame, isNode, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
+import { checkAbi, dtypeIsToBlame, isNode, missingFeatures, missingLimits, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
 
 /** A model on one device. When that is lost, a model goes on with another engine. */
@@ -84,7 +84,11 @@ export async function openEngine(definition: ModelDefinition, options: LoadOptio
       const { adapter } = opened;
       if (adapter.notice !== undefined) notice(adapter.notice);
       const runnable = runnableVariants(definition, wanted, opened);
-      if (runnable[0] !== wanted[0]) notice(`${device ? `your device on ${adapterName(adapter)} was made without` : `${adapterName(adapter)} has no`} ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${runnable[0].plan.dtype} is used`);
+      if (runnable[0] !== wanted[0]) {
+        const { plan } = wanted[0];
+        const missing = [...missingFeatures(plan, opened.device), ...missingLimits(plan, opened.device).map(({ limit, needed }) => `${limit} of ${needed}`)];
+        notice(`${device ? `your device on ${adapterName(adapter)} was made without` : `${adapterName(adapter)} has no`} ${missing.join(", ")}, which ${plan.dtype} needs; ${runnable[0].plan.dtype} is used`);
+      }
       const startOptions = { ...options, device, notice, wait: adapter.software ? platform?.wait : undefined, decode: platform?.decodeImage ?? inBrowser(opened.device) };
       for (const [i, variant] of runnable.entries()) {
         const next = runnable[i + 1];
@@ -143,7 +147,6 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
   const { onProgress, signal, allowExtra, tuned, wait, decode, notice, tests, reference } = options;
   const watch = watchDevice(device);
   if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
-  if (options.device) checkLimits(plan, device);
   signal?.throwIfAborted();
   // Pipelines under way cannot be stopped: after an abort they are built for nobody.
   const onPipeline = onProgress && ((loaded: number, total: number) => void (signal?.aborted || onProgress({ stage: "pipelines", loaded, total })));
