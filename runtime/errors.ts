@@ -73,8 +73,8 @@ export class SelfTestError extends VitcError {
 
 /** One thing wrong with a weight file. */
 export interface WeightProblem {
-  /** `range`: a value that the dtype of the plan cannot hold, though f32 can. `changed`: the file was replaced while it was read; loading it again may work. */
-  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "range" | "format" | "changed";
+  /** `range`: a value that the dtype of the plan cannot hold, though f32 can. `changed`: the file was replaced while it was read; loading it again may work. `integrity`: it is not the file whose hash was given. */
+  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "range" | "format" | "changed" | "integrity";
   /** The tensor, or undefined for the file as a whole. */
   readonly tensor?: string;
   readonly message: string;

@@ -65,14 +65,14 @@ export function closeEngine({ session, ownsDevice, opened }: Engine): void {
  * @throws WeightsError, AdapterError, OutOfMemoryError; DeviceLostError when the device is lost meanwhile; the signal's reason, as soon as it is aborted
  */
 export async function openEngine(definition: ModelDefinition, options: LoadOptions & { readonly onNotice: (text: string) => void }, device: GPUDevice | undefined): Promise<Engine> {
-  const { onProgress, onNotice: notice, signal, allowExtra, cache } = options;
+  const { onProgress, onNotice: notice, signal, allowExtra, cache, integrity } = options;
   const { name } = definition.variants[0].plan;
   const allowed = variantsFor(definition, options.dtype ?? "auto");
   signal?.throwIfAborted();
   const platform = isNode() ? await definition.platform() : undefined;
   const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
   // A file that does not fit is named before a GPU is asked for anything.
-  const weights = await openVariantWeights(allowed, source, { allowExtra, signal, cache, onNotice: notice });
+  const weights = await openVariantWeights(allowed, source, { allowExtra, signal, cache, integrity, onNotice: notice });
   try {
     const { variants: wanted } = weights;
     const checked = await weights.open(wanted[0]);
