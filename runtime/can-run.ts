@@ -3,7 +3,7 @@ import type { ModelDefinition } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type RawAdapterInfo } from "./device.js";
 import { VitcError } from "./errors.js";
 import type { DType, Plan } from "./plan.js";
-import { missingFeatures, openDefault } from "./variants.js";
+import { missingFeatures, missingLimits, openDefault } from "./variants.js";
 
 /** The dtype that `load` would take, or everything that is in the way. `notice`: what `load` would say, of a software adapter for example. */
 export type CanRun<D extends DType = DType> = { readonly ok: true; readonly dtype: D; readonly notice?: string } | { readonly ok: false; readonly reasons: readonly string[] };
@@ -38,10 +38,7 @@ function answer<D extends DType>(variants: ModelDefinition["variants"], on: unkn
   if (adapter.null) return { ok: false, reasons: [`${name} executes nothing (Dawn's null backend)`] };
   const lacks = ({ plan }: { readonly plan: Plan }): readonly string[] => [
     ...missingFeatures(plan, on).map((feature) => `${plan.dtype} needs ${feature}, which ${name} lacks`),
-    ...Object.entries(plan.limits).flatMap(([limit, needed]) => {
-      const granted: unknown = Reflect.get(on.limits, limit);
-      return typeof granted === "number" && granted < needed ? [`${plan.dtype} needs ${limit} of ${needed}, and ${name} has ${granted}`] : [];
-    }),
+    ...missingLimits(plan, on).map(({ limit, needed, granted }) => `${plan.dtype} needs ${limit} of ${needed}, and ${name} has ${granted}`),
   ];
   const first = variants.find((variant) => lacks(variant).length === 0);
   if (first === undefined) return { ok: false, reasons: variants.flatMap(lacks) };

@@ -14,11 +14,11 @@ export type { BufferAt, DeviceOutputs, DeviceTensor, EncodeIO } from "./device-o
 export type { RunManyOptions } from "./run-many.js";
 export type { AdapterInfo } from "./device.js";
 export type { DType, Needs, Plan, SelfTest, WeightRecipe } from "./plan.js";
-export type { SelfTestFailure, SelfTestReport } from "./self-test.js";
+export type { SelfTestDifference, SelfTestFailure, SelfTestReport } from "./self-test.js";
 export type { BufferInput, DeviceImage, EncodedImage, ModelInput, Photograph, Tensor, TensorInput } from "./tensor.js";
 export type { ImagePixels } from "./image.js";
 export type { WeightsInput, WeightsSource } from "./weights.js";
-export { AbiError, AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "./errors.js";
+export { AbiError, AdapterError, DeviceLostError, InputError, OutOfMemoryError, SelfTestError, VitcError, WeightsError } from "./errors.js";
 
 /** Loads a generated model: finds a device, builds the kernels, reads and packs the weights. See `LoadOptions`. */
 export function loadModel<Outputs extends object, Label extends string | undefined = never>(definition: ModelDefinition, options: LoadOptions): Promise<Model<Outputs, Label>> {

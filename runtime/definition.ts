@@ -24,6 +24,12 @@ export interface LoadOptions {
    * that tells no version) a notice says so, and loading goes on without. `caches.delete("vitc-weights")` frees all of it. Default: false.
    */
   readonly cache?: CacheOption;
+  /**
+   * The SHA-256 of the weight file, as 64 hexadecimal digits or as pages write it for scripts, "sha256-" and base64. Every byte is hashed as it is
+   * read, also what the model does not use, and `load` rejects with a `WeightsError` that names both hashes when it is another. Of packed weights it is
+   * the hash of the manifest, which has those of its shards. Default: not checked.
+   */
+  readonly integrity?: string;
   /** A device of yours. It is never destroyed here. Without it one is requested. */
   readonly device?: GPUDevice;
   /**
@@ -49,6 +55,12 @@ export interface LoadOptions {
    * package's own.
    */
   readonly tuned?: readonly Tuned[];
+  /**
+   * Test the kernels on this device before the weights are read, as `Model.selfTest` does: where one is wrong, another way to do its work is taken,
+   * else the next dtype, and notices say so. When no dtype is right, `load` rejects with a `SelfTestError` that names the first wrong dispatch. It takes
+   * about as long as a few runs, and packages compiled without self-tests refuse it. Default: false.
+   */
+  readonly selfTest?: boolean;
   /** Ignore tensors of the file that the model does not use, instead of refusing the file. Default: false. */
   readonly allowExtra?: boolean;
   readonly onProgress?: (progress: Progress) => void;

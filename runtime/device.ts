@@ -17,12 +17,20 @@ declare global {
  */
 export type AdapterChoice = "auto" | "gpu" | "software" | "null";
 
+/** What one way to use a device needs. */
+export interface DeviceNeeds {
+  readonly limits: Readonly<Record<string, number>>;
+  readonly features: readonly string[];
+}
+
 /** What a device must have. Limits that are not named stay at WebGPU's defaults, so that a plan that runs here runs elsewhere. */
 export interface DeviceOptions {
   /** Default `auto`. */
   readonly adapter?: AdapterChoice | undefined;
   /** For example `{ maxStorageBufferBindingSize: 2 ** 30 }`, in the limit's own unit (bytes for sizes). */
   readonly requiredLimits?: Readonly<Record<string, number>> | undefined;
+  /** Sets of needs of which one must be met: the device gets the largest limits of those that the adapter meets. */
+  readonly alternatives?: readonly DeviceNeeds[] | undefined;
   /** WebGPU feature names, for example `shader-f16` or `timestamp-query`. */
   readonly requiredFeatures?: readonly string[] | undefined;
   /** Features that the device gets if the adapter has them. */
@@ -110,7 +118,8 @@ export function checkAdapterChoice(choice: string): asserts choice is AdapterCho
  */
 export async function openDevice(adapter: GPUAdapter, options: DeviceOptions): Promise<GPUDevice> {
   const name = adapterName(describeAdapter(adapter.info));
-  const limits = options.requiredLimits ?? {};
+  const limits = { ...options.requiredLimits };
+  for (const { limits: more } of meetable(adapter, options.alternatives ?? [])) for (const [limit, value] of Object.entries(more)) limits[limit] = Math.max(value, limits[limit] ?? 0);
   for (const [limit, wanted] of Object.entries(limits)) checkLimit(adapter, name, limit, wanted);
   const wanted = options.requiredFeatures ?? [];
   const missing = wanted.filter((feature) => !adapter.features.has(feature));
@@ -120,10 +129,17 @@ export async function openDevice(adapter: GPUAdapter, options: DeviceOptions): P
   // Nothing is missing, so this only tells the compiler that each name is a feature's.
   const requiredFeatures = [...wanted, ...(options.optionalFeatures ?? [])].filter((feature): feature is GPUFeatureName => adapter.features.has(feature));
   try {
-    return await adapter.requestDevice({ label: "vitc", requiredLimits: { ...limits }, requiredFeatures });
+    return await adapter.requestDevice({ label: "vitc", requiredLimits: limits, requiredFeatures });
   } catch (cause) {
     throw new AdapterError(`${name} gave no device: ${messageOf(cause)}`, { cause });
   }
+}
+
+/** The alternatives that an adapter meets; if it meets none, the first that it has the features for, or the first, to be refused by its limits. */
+function meetable({ limits, features }: GPUAdapter, alternatives: readonly DeviceNeeds[]): readonly DeviceNeeds[] {
+  const capable = alternatives.filter((needs) => needs.features.every((feature) => features.has(feature)));
+  const met = capable.filter((needs) => Object.entries(needs.limits).every(([limit, value]) => value <= (Reflect.get(limits, limit) as number)));
+  return met.length > 0 ? met : (capable.length > 0 ? capable : alternatives).slice(0, 1);
 }
 
 /** The text of anything that was thrown. */

@@ -1,3 +1,5 @@
+import type { SelfTestReport } from "./self-test.js";
+
 /** What went wrong, for a program. Messages are for a person: they name the field, the value, what is allowed and the nearest fix. */
 export type VitcErrorCode =
   | "abi"
@@ -7,6 +9,7 @@ export type VitcErrorCode =
   | "input"
   | "limits"
   | "out-of-memory"
+  | "self-test"
   | "validation"
   | "weights";
 
@@ -59,10 +62,19 @@ export class KernelError extends VitcError {
   readonly kernels: readonly string[];
 }
 
+/** Kernels compute something else on this device than they should, in every way and every dtype that there is. */
+export class SelfTestError extends VitcError {
+  override readonly name = "SelfTestError";
+  /** @param report of the last dtype that was tried */
+  constructor(message: string, readonly report: SelfTestReport) {
+    super("self-test", message);
+  }
+}
+
 /** One thing wrong with a weight file. */
 export interface WeightProblem {
-  /** `range`: a value that the dtype of the plan cannot hold, though f32 can. `changed`: the file was replaced while it was read; loading it again may work. */
-  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "range" | "format" | "changed";
+  /** `range`: a value that the dtype of the plan cannot hold, though f32 can. `changed`: the file was replaced while it was read; loading it again may work. `integrity`: it is not the file whose hash was given. */
+  readonly kind: "missing" | "shape" | "dtype" | "extra" | "value" | "range" | "format" | "changed" | "integrity";
   /** The tensor, or undefined for the file as a whole. */
   readonly tensor?: string;
   readonly message: string;

@@ -6,7 +6,7 @@ import { AdapterError, VitcError } from "./errors.js";
 import type { DType, Plan, Tuned, WeightRecipe } from "./plan.js";
 import { probeOrder, probeRoutines, routineWork, type Probed, type RoutineWork } from "./probe.js";
 import { bufferSizes } from "./session.js";
-import { checkAbi, checkLimits, deviceNeeds, isNode, openFor, runnableVariants, variantsFor } from "./variants.js";
+import { checkAbi, deviceNeeds, isNode, openFor, runnableVariants, variantsFor } from "./variants.js";
 
 /** From which times on a model is fast or slow: milliseconds an image. */
 export interface Thresholds {
@@ -85,7 +85,6 @@ export async function estimateModel(definition: ModelDefinition, on: EstimateInp
   try {
     if (opened.adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
     const { plan, kernels, recipe } = runnableVariants(definition, wanted, opened)[0];
-    if (device) checkLimits(plan, device);
     const { milliseconds, low, high } = await expect({ plan, kernels, batch, opened, platform, signal });
     return { milliseconds, low, high, batch, dtype: plan.dtype, megabytes: megabytesOf(plan, recipe), ...judge(milliseconds / batch, opened.adapter, options.thresholds), adapter: opened.adapter };
   } finally {

@@ -3,12 +3,14 @@ import { chooseRoutines, isTable, usableChoices, type ChooseOptions, type Chosen
 import type { LoadOptions, ModelDefinition, Platform, Variant } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type OpenedDevice } from "./device.js";
 import { AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
-import type { Plan, Tuned } from "./plan.js";
+import type { Plan, SelfTest, Tuned } from "./plan.js";
+import type { SelfTestReport } from "./self-test.js";
 import { Session, type Wait } from "./session.js";
 import { abortable } from "./source.js";
 import type { DecodeImage } from "./tensor.js";
+import type { Reference } from "./packed.js";
 import { openVariantWeights, type UploadWeights } from "./variant-weights.js";
-import { checkAbi, checkLimits, dtypeIsToBlame, isNode, missingFeatures, openFor, runnableVariants, variantsFor } from "./variants.js";
+import { checkAbi, dtypeIsToBlame, isNode, missingFeatures, missingLimits, openFor, runnableVariants, variantsFor } from "./variants.js";
 import type { WeightsInput } from "./weights.js";
 
 /** A model on one device. When that is lost, a model goes on with another engine. */
@@ -26,6 +28,10 @@ export interface Engine {
   readonly decode: DecodeImage;
   /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
   readonly ignored: readonly string[];
+  /** What a run should give, if the weights tell. */
+  readonly reference: Reference | undefined;
+  /** Of the test that loading made, if it was asked to. */
+  readonly report: SelfTestReport | undefined;
 }
 
 /** What is known of a device's end. It outlives models on a shared device, so it holds nothing of them. */
@@ -42,7 +48,8 @@ export function checkLoad(definition: ModelDefinition, options: LoadOptions): vo
   const { name } = definition.variants[0].plan;
   if (typeof options !== "object" || options === null) throw new VitcError("input", `${name}: load needs its options, at least { weights }`);
   checkTables(name, options.tuned);
-  const { onDeviceLost } = options;
+  const { onDeviceLost, selfTest } = options;
+  if (selfTest !== undefined && typeof selfTest !== "boolean") throw new VitcError("input", `${name}: selfTest is ${typeof selfTest}; it is true or false`);
   if (onDeviceLost !== undefined && typeof onDeviceLost !== "function") throw new VitcError("input", `${name}: onDeviceLost is ${typeof onDeviceLost}; it is a function that gives a new device, () => Promise<GPUDevice>`);
 }
 
@@ -58,14 +65,14 @@ export function closeEngine({ session, ownsDevice, opened }: Engine): void {
  * @throws WeightsError, AdapterError, OutOfMemoryError; DeviceLostError when the device is lost meanwhile; the signal's reason, as soon as it is aborted
  */
 export async function openEngine(definition: ModelDefinition, options: LoadOptions & { readonly onNotice: (text: string) => void }, device: GPUDevice | undefined): Promise<Engine> {
-  const { onProgress, onNotice: notice, signal, allowExtra, cache } = options;
+  const { onProgress, onNotice: notice, signal, allowExtra, cache, integrity } = options;
   const { name } = definition.variants[0].plan;
   const allowed = variantsFor(definition, options.dtype ?? "auto");
   signal?.throwIfAborted();
   const platform = isNode() ? await definition.platform() : undefined;
   const source = platform && isPath(options.weights) ? await platform.fromPath(options.weights) : options.weights;
   // A file that does not fit is named before a GPU is asked for anything.
-  const weights = await openVariantWeights(allowed, source, { allowExtra, signal, cache, onNotice: notice });
+  const weights = await openVariantWeights(allowed, source, { allowExtra, signal, cache, integrity, onNotice: notice });
   try {
     const { variants: wanted } = weights;
     const checked = await weights.open(wanted[0]);
@@ -77,13 +84,18 @@ export async function openEngine(definition: ModelDefinition, options: LoadOptio
       const { adapter } = opened;
       if (adapter.notice !== undefined) notice(adapter.notice);
       const runnable = runnableVariants(definition, wanted, opened);
-      if (runnable[0] !== wanted[0]) notice(`${device ? `your device on ${adapterName(adapter)} was made without` : `${adapterName(adapter)} has no`} ${missingFeatures(wanted[0].plan, opened.device).join(", ")}, which ${wanted[0].plan.dtype} needs; ${runnable[0].plan.dtype} is used`);
+      if (runnable[0] !== wanted[0]) {
+        const { plan } = wanted[0];
+        const missing = [...missingFeatures(plan, opened.device), ...missingLimits(plan, opened.device).map(({ limit, needed }) => `${limit} of ${needed}`)];
+        notice(`${device ? `your device on ${adapterName(adapter)} was made without` : `${adapterName(adapter)} has no`} ${missing.join(", ")}, which ${plan.dtype} needs; ${runnable[0].plan.dtype} is used`);
+      }
       const startOptions = { ...options, device, notice, wait: adapter.software ? platform?.wait : undefined, decode: platform?.decodeImage ?? inBrowser(opened.device) };
       for (const [i, variant] of runnable.entries()) {
         const next = runnable[i + 1];
         const tuned = [...(options.tuned ?? []), ...(await tunedHere(variant.plan, platform, notice))];
         try {
-          return await start(variant, variant === wanted[0] ? checked : await weights.open(variant), opened, { ...startOptions, tuned });
+          const tests = options.selfTest === true ? await testsOf(definition, variant) : undefined;
+          return await start(variant, variant === wanted[0] ? checked : await weights.open(variant), opened, { ...startOptions, tuned, tests, reference: weights.reference });
         } catch (error) {
           if (next === undefined || !dtypeIsToBlame(error)) throw error;
           notice(`${variant.plan.dtype} cannot be used: ${messageOf(error)}; ${next.plan.dtype} is used`);
@@ -115,22 +127,36 @@ interface StartOptions extends Omit<LoadOptions, "device"> {
   readonly wait: Wait | undefined;
   readonly decode: DecodeImage;
   readonly notice: (text: string) => void;
+  readonly tests: readonly SelfTest[] | undefined;
+  readonly reference: Reference | undefined;
+}
+
+/**
+ * The self-tests of a variant.
+ * @throws VitcError (input) for packages that were compiled without
+ */
+export async function testsOf({ selfTests, variants }: ModelDefinition, variant: Variant): Promise<readonly SelfTest[]> {
+  if (selfTests === undefined) throw new VitcError("input", `${variant.plan.name} was compiled without self-tests; compile it again`);
+  return (await selfTests()).selfTests[variants.indexOf(variant)] ?? [];
 }
 
 /** Kernels and weights onto a device. */
 async function start(variant: Variant, uploadWeights: UploadWeights, opened: OpenedDevice, options: StartOptions): Promise<Engine> {
   const { plan, kernels } = variant;
   const { device, adapter } = opened;
-  const { onProgress, signal, allowExtra, tuned, wait, decode, notice } = options;
+  const { onProgress, signal, allowExtra, tuned, wait, decode, notice, tests, reference } = options;
   const watch = watchDevice(device);
   if (adapter.null) throw new AdapterError("Dawn's null backend executes nothing; give a device that computes");
-  if (options.device) checkLimits(plan, device);
   signal?.throwIfAborted();
   // Pipelines under way cannot be stopped: after an abort they are built for nobody.
   const onPipeline = onProgress && ((loaded: number, total: number) => void (signal?.aborted || onProgress({ stage: "pipelines", loaded, total })));
   const session = await Session.create({ device, plan, kernels, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
   try {
-    const { chosen, chooseOptions } = await abortable(chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice }), signal);
+    const accepted = await abortable(chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice }), signal);
+    let engine: Engine = { variant, session, opened, ownsDevice: options.device === undefined, watch, ...accepted, decode, ignored: [], reference, report: undefined };
+    // A wrong kernel is found before the weights are downloaded.
+    const testing = tests && (await import("./self-test.js"));
+    if (testing) engine = await testing.testedKernels(engine, tests, notice, signal);
     const upload: Parameters<UploadWeights>[0]["upload"] = (buffer, offset, data) => {
       // A lost device takes whatever it is given: the rest of a large file would be read for nothing.
       checkAlive(plan, watch);
@@ -139,7 +165,8 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
     const { ignored } = await uploadWeights({ allowExtra, onProgress, signal, upload });
     checkAlive(plan, watch);
     if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
-    return { variant, session, opened, ownsDevice: options.device === undefined, watch, chosen, chooseOptions, decode, ignored };
+    engine = { ...engine, ignored };
+    return testing ? await testing.testedOutputs(engine, notice, signal) : engine;
   } catch (error) {
     session.dispose();
     // Why it failed says more than what failed, and news of a lost device may come a moment later.

@@ -41,6 +41,25 @@ export interface PackedManifest {
   /** The model's name. */
   readonly name: string;
   readonly variants: readonly PackedVariant[];
+  /** Absent where it would have taken too long. */
+  readonly reference?: Reference;
+}
+
+/**
+ * What a run with these weights gives in f64, or nearly: `vitc pack` leaves it for self-tests. The input is made from the seed: values in [-1, 1) as
+ * they are after preprocessing.
+ */
+export interface Reference {
+  readonly seed: string;
+  /** The output that is looked at. */
+  readonly output: string;
+  /** Elements of it for one image, and their values. */
+  readonly at: readonly number[];
+  readonly expected: readonly number[];
+  /** Root mean square of the whole output. */
+  readonly scale: number;
+  /** What computed it: `f64`, the interpreter; or the name of an adapter, in f32. */
+  readonly by: string;
 }
 
 export const packedFormat = "vitc packed weights";
@@ -84,9 +103,11 @@ async function readManifest(source: WeightsSource, signal: AbortSignal): Promise
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function isManifest(value: Record<string, unknown>): value is Record<string, unknown> & PackedManifest {
-  const { name, vitc, variants } = value;
-  return typeof name === "string" && typeof vitc === "string" && Array.isArray(variants) && variants.length > 0 && variants.every((variant: unknown) => isObject(variant) && typeof variant["dtype"] === "string" && typeof variant["recipe"] === "string" && Array.isArray(variant["shards"]) && variant["shards"].every(isShard));
+  const { name, vitc, variants, reference } = value;
+  return (reference === undefined || isReference(reference)) && typeof name === "string" && typeof vitc === "string" && Array.isArray(variants) && variants.length > 0 && variants.every((variant: unknown) => isObject(variant) && typeof variant["dtype"] === "string" && typeof variant["recipe"] === "string" && Array.isArray(variant["shards"]) && variant["shards"].every(isShard));
 }
+
+const isReference = (value: unknown): boolean => isObject(value) && ["seed", "output", "by"].every((field) => typeof value[field] === "string") && Number.isFinite(value["scale"]) && Array.isArray(value["at"]) && value["at"].every(isCount) && Array.isArray(value["expected"]) && value["expected"].length === value["at"].length && value["expected"].every(Number.isFinite);
 
 /** A shard's name is a name alone: a manifest is no way to other folders and hosts. */
 const isShard = (shard: unknown): boolean => isObject(shard) && isCount(shard["buffer"]) && isCount(shard["offset"]) && isCount(shard["bytes"]) && typeof shard["file"] === "string" && /^\w[\w.-]*$/.test(shard["file"]) && typeof shard["sha256"] === "string";
@@ -101,6 +122,7 @@ function packedWeights(manifest: PackedManifest, source: WeightsSource, wanted: 
   return {
     variants: [first, ...rest],
     notice: first === wanted[0] ? undefined : `${source.name} holds weights packed as ${has} alone; ${wanted[0].plan.dtype} is not used`,
+    reference: manifest.reference,
     async open(variant) {
       const { plan, recipe } = variant;
       const packed = variantFor(variant);

@@ -6,6 +6,9 @@ import { abortable, reasonOf, unreadable } from "./source.js";
 /** Milliseconds before each new try: 16 seconds in all, in which a phone changes its network or a server is started again. */
 export const usualPauses: readonly number[] = [250, 500, 1000, 2000, 4000, 8000];
 
+/** Milliseconds that a server may send nothing: longer than those of a slow disk or a busy proxy, and shorter than anybody waits. */
+export const usualStall = 30_000;
+
 /** The server could not be reached, is too busy, or the connection broke: the same request may succeed a little later. */
 export class ConnectionError extends WeightsError {
   constructor(source: string, readonly what: string, cause?: unknown) {
@@ -46,6 +49,23 @@ export function changedFile(name: string, how: string): WeightsError {
   return new WeightsError([{ kind: "changed", message: `the file changed while it was read (${how}); load it again` }], name);
 }
 
+/**
+ * What is waited for, or an end of the waiting: a connection over which nothing comes is as good as broken, and nobody says so.
+ *
+ * @param drop lets the connection go
+ * @throws ConnectionError after `stall` milliseconds
+ */
+export async function inTime<T>(waiting: Promise<T>, stall: number, name: string, drop: () => void): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new ConnectionError(name, `the server sent nothing for ${stall / 1000} seconds`));
+      drop();
+    }, stall);
+  });
+  return Promise.race([waiting, silence]).finally(() => clearTimeout(timer));
+}
+
 /** Bytes on their way: the first `count` of them are there. */
 export interface Arriving {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -82,23 +102,26 @@ export async function persist<T>(name: string, pauses: readonly number[], signal
  * Takes the body of an answer, which begins at byte `at` of what is arriving; bytes that are there already are passed over.
  *
  * @param promised what was asked for, for messages
+ * @param stall milliseconds that it may stand still
  * @param arrived called after each part
- * @throws ConnectionError when it ends early, WeightsError when it is longer than asked for, and the signal's reason when it is aborted
+ * @throws ConnectionError when it ends early or stands still, WeightsError when it is longer than asked for, and the signal's reason when it is aborted
  */
-export async function fill(arriving: Arriving, at: number, response: Response, name: string, promised: string, signal: AbortSignal | undefined, arrived: () => void = () => undefined): Promise<void> {
+export async function fill(arriving: Arriving, at: number, response: Response, name: string, promised: string, stall: number, signal: AbortSignal | undefined, arrived: () => void = () => undefined): Promise<void> {
   const { bytes } = arriving;
   const reader = response.body?.getReader();
+  const drop = (): void => void reader?.cancel().catch(() => undefined);
+  const next = async (): Promise<Uint8Array | undefined> => reader && (await inTime(reader.read(), stall, name, drop)).value;
   let end = at;
   try {
-    for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+    for (let part = await next(); part !== undefined; part = await next()) {
       const start = end;
-      end += part.value.length;
+      end += part.length;
       if (end > bytes.length) {
-        await reader?.cancel();
+        drop();
         throw unreadable(name, `the server sent more than it was asked for: ${promised}`);
       }
       if (end <= arriving.count) continue;
-      bytes.set(part.value.subarray(arriving.count - start), arriving.count);
+      bytes.set(part.subarray(arriving.count - start), arriving.count);
       arriving.count = end;
       arrived();
     }

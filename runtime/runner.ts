@@ -1,11 +1,12 @@
 import { adapterKey, type Chosen } from "./choose.js";
 import type { LoadOptions, ModelDefinition } from "./definition.js";
 import { DeviceLostError, VitcError } from "./errors.js";
-import { checkAlive, closeEngine, openEngine, type Engine } from "./load.js";
-import type { Plan } from "./plan.js";
+import { checkAlive, closeEngine, openEngine, testsOf, type Engine } from "./load.js";
+import type { DType, Plan } from "./plan.js";
 import type { SelfTestReport } from "./self-test.js";
 import { abortable } from "./source.js";
 import { isHostInput, toBatch, type Batch, type DeviceBatch, type HostInput, type ModelInput } from "./tensor.js";
+import { variantsFor } from "./variants.js";
 
 /** How often a device that is lost is made again for one piece of work. */
 const rebuilds = 2;
@@ -33,7 +34,7 @@ export class Runner {
   private constructor(
     private current: Engine,
     private readonly definition: ModelDefinition,
-    private readonly options: ToldOptions,
+    private options: ToldOptions,
   ) {}
 
   /** @throws as `openEngine` does; DeviceLostError when the device is lost again and again */
@@ -165,15 +166,25 @@ export class Runner {
 
   /** Tests the kernels in its turn; see `Model.selfTest`. */
   async selfTest(signal: AbortSignal | undefined): Promise<SelfTestReport> {
-    const { selfTests: load, variants } = this.definition;
-    if (load === undefined) throw new VitcError("input", `${this.plan.name} was compiled without self-tests: computing what its kernels should give takes too long for a model of its size`);
-    const { selfTests } = await load();
-    const { selfTest } = await import("./self-test.js");
+    await testsOf(this.definition, this.current.variant);
+    const { fallBack, selfTest } = await import("./self-test.js");
     return this.enqueue(async (engine) => {
-      const tests = selfTests[variants.indexOf(engine.variant)] ?? [];
-      const { report, chosen, choices } = await selfTest(engine, tests, this.options.onNotice, signal);
-      this.current = { ...engine, chosen };
-      this.choices = { ...this.choices, ...choices };
+      const tested = await selfTest(engine, await testsOf(this.definition, engine.variant), this.options.onNotice, signal);
+      this.current = tested.engine;
+      this.choices = { ...this.choices, ...tested.choices };
+      if (tested.report.passed) return tested.report;
+      // The next dtype, with its weights, on the device that the user gave or on another one.
+      const allowed = variantsFor(this.definition, this.options.dtype ?? "auto");
+      const { onProgress: _, ...quiet } = this.options;
+      const stop = signal === undefined ? this.stop.signal : AbortSignal.any([signal, this.stop.signal]);
+      const open = (dtype: DType): Promise<Engine> => openEngine(this.definition, { ...quiet, dtype, selfTest: true, signal: stop }, engine.ownsDevice ? undefined : engine.opened.device);
+      const { report, engine: next } = await fallBack(tested.report, allowed.slice(allowed.indexOf(engine.variant) + 1), open, this.options.onNotice);
+      if (next === undefined) return report;
+      if (this.stop.signal.aborted) closeEngine(next);
+      this.checkNotDisposed();
+      closeEngine(engine);
+      this.current = next;
+      this.options = { ...this.options, dtype: report.dtype };
       return report;
     }, signal);
   }

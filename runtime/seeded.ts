@@ -12,7 +12,9 @@ export function seededValues(name: string, shape: readonly number[], what: "acti
   }
   let key = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) key = Math.imul(key ^ name.charCodeAt(i), 0x01000193);
-  return Float32Array.from({ length: size }, (_, i) => centre + spread * hash(key, i));
+  const values = new Float32Array(size);
+  for (let i = 0; i < size; i++) values[i] = centre + spread * hash(key, i);
+  return values;
 }
 
 /** From -1 to 1, by one round of murmur3's finalizer. */

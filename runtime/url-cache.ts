@@ -5,7 +5,7 @@
  */
 
 import { sha256 } from "./sha256.js";
-import { changedFile, ConnectionError, sameVersion, versionOf, wholeSizeOf, type FileVersion } from "./resume.js";
+import { changedFile, ConnectionError, inTime, sameVersion, usualStall, versionOf, wholeSizeOf, type FileVersion } from "./resume.js";
 import { checkRange, isObject, kindOf, reasonOf, unreadable, type WeightsSource } from "./source.js";
 import type { CacheOption, OpenedUrl, UrlOptions } from "./url.js";
 
@@ -26,7 +26,7 @@ export async function openCached(url: URL, name: string, open: () => Promise<Ope
   if (kept === undefined) return (await open()).source;
   const known = await kept.version();
   let opened: Promise<OpenedUrl> | undefined;
-  let version = known !== undefined && (await isUnchanged(url, known, signal)) ? known : undefined;
+  let version = known !== undefined && (await isUnchanged(url, known, options)) ? known : undefined;
   if (version === undefined) {
     try {
       const now = await open();
@@ -73,9 +73,10 @@ function cacheName(option: unknown): string {
 }
 
 /** Asks with HEAD, which brings no bytes, and unlike If-None-Match needs no preflight from another origin. */
-async function isUnchanged(url: URL, known: FileVersion, signal: AbortSignal | undefined): Promise<boolean> {
+async function isUnchanged(url: URL, known: FileVersion, { signal, stall = usualStall }: UrlOptions): Promise<boolean> {
+  const silent = new AbortController();
   try {
-    const response = await fetch(url, { method: "HEAD", cache: "no-cache", signal: signal ?? null });
+    const response = await inTime(fetch(url, { method: "HEAD", cache: "no-cache", signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, url.href, () => silent.abort());
     return response.ok && sameVersion(known, versionOf(response, wholeSizeOf(response))) === true;
   } catch {
     signal?.throwIfAborted();

@@ -1,6 +1,6 @@
 /** Weights behind a URL. */
 
-import { changedFile, ConnectionError, fill, persist, sameVersion, usualPauses, versionOf, wholeSizeOf, type Arriving, type FileVersion } from "./resume.js";
+import { changedFile, ConnectionError, fill, inTime, persist, sameVersion, usualPauses, usualStall, versionOf, wholeSizeOf, type Arriving, type FileVersion } from "./resume.js";
 import { checkRange, fromBlob, fromBytes, quote, reasonOf, unreadable, type WeightsSource } from "./source.js";
 
 /** Asked for first: the header of most models fits, so that one request tells the size and brings the header. */
@@ -16,6 +16,8 @@ export interface UrlOptions {
   readonly cache?: CacheOption | undefined;
   /** Milliseconds before each try to go on after a connection broke, counted anew when bytes arrive. Default: six, 16 seconds in all; [] gives up at once. */
   readonly pauses?: readonly number[] | undefined;
+  /** Milliseconds that the server may send nothing before the connection counts as broken. Default: 30,000. */
+  readonly stall?: number | undefined;
   /** Told why weights are not kept, or kept ones are not checked. */
   readonly onNotice?: ((text: string) => void) | undefined;
 }
@@ -28,7 +30,7 @@ export interface OpenedUrl {
 
 /**
  * Weights at an http(s), data or blob URL, read with HTTP Range requests. When the server ignores Range, the file is downloaded once
- * and kept in memory, and a read waits until its bytes have arrived. A connection that breaks is made again and goes on where it stopped; a file
+ * and kept in memory, and a read waits until its bytes have arrived. A connection that breaks, or stands still for 30 seconds, is made again and goes on where it stopped; a file
  * that is another by then (ETag, Last-Modified, size) is an error. `signal` aborts all of it.
  *
  * @throws WeightsError when the address is not usable, the server refuses or the file changed, and the signal's reason when it is aborted
@@ -39,9 +41,9 @@ export async function fromUrl(address: string | URL, options: UrlOptions = {}): 
 
 /** @param firstBytes how much to ask for at first: the whole file where it is to be read whole */
 async function openUrl(url: URL, firstBytes: number, options: UrlOptions): Promise<WeightsSource> {
-  const { signal, cache = false } = options;
+  const { signal, cache = false, stall = usualStall } = options;
   const name = url.protocol === "data:" ? "weights (data URL)" : url.origin === "null" ? url.href : url.origin + url.pathname;
-  if (url.protocol === "data:" || url.protocol === "blob:") return { ...fromBlob(await (await request(url, name, signal)).blob()), name };
+  if (url.protocol === "data:" || url.protocol === "blob:") return { ...fromBlob(await (await request(url, name, stall, signal)).blob()), name };
 
   const beside: WeightsSource["beside"] = (file, bytes, fileSignal) => openUrl(new URL(file, url), bytes, { ...options, signal: fileSignal });
   const open = (): Promise<OpenedUrl> => openHttp(url, name, firstBytes, options);
@@ -50,15 +52,15 @@ async function openUrl(url: URL, firstBytes: number, options: UrlOptions): Promi
 }
 
 /** Asks for the first bytes, and reads the rest as the server allows. */
-async function openHttp(url: URL, name: string, firstBytes: number, { signal, pauses = usualPauses }: UrlOptions): Promise<OpenedUrl> {
-  const response = await request(url, name, signal, [0, firstBytes]);
+async function openHttp(url: URL, name: string, firstBytes: number, { signal, pauses = usualPauses, stall = usualStall }: UrlOptions): Promise<OpenedUrl> {
+  const response = await request(url, name, stall, signal, [0, firstBytes]);
   if (response.status === 416) return { source: fromBytes(new Uint8Array(0), name), version: versionOf(response, 0) };
-  if (response.status === 200) return download(url, response, name, pauses, signal);
+  if (response.status === 200) return download(url, response, name, { pauses, stall, signal });
   const size = sizeOf(response);
   if (size === undefined) {
     // Another origin hides Content-Range unless it lists it in Access-Control-Expose-Headers; without it the size is unknown.
     await discard(response);
-    return download(url, await request(url, name, signal), name, pauses, signal);
+    return download(url, await request(url, name, stall, signal), name, { pauses, stall, signal });
   }
   const version = versionOf(response, size);
 
@@ -67,7 +69,7 @@ async function openHttp(url: URL, name: string, firstBytes: number, { signal, pa
     await persist(name, pauses, readSignal, () => arriving.count, async (first) => {
       const from = offset + arriving.count;
       // No If-Range: from another origin it needs a preflight that many servers refuse, and each answer tells by itself which file it is of.
-      const part = (first ? answer : undefined) ?? (await request(url, name, readSignal, [from, length - arriving.count]));
+      const part = (first ? answer : undefined) ?? (await request(url, name, stall, readSignal, [from, length - arriving.count]));
       const sizeNow = sizeOf(part);
       if (part.status !== 206 || sizeNow !== size || sameVersion(version, versionOf(part, size)) === false) {
         await discard(part);
@@ -78,7 +80,7 @@ async function openHttp(url: URL, name: string, firstBytes: number, { signal, pa
         await discard(part);
         throw unreadable(name, `asked for bytes from ${from}, the server sent ${quote(range ?? "none")}`);
       }
-      await fill(arriving, arriving.count, part, name, `of ${length} bytes from byte ${offset}`, readSignal);
+      await fill(arriving, arriving.count, part, name, `of ${length} bytes from byte ${offset}`, stall, readSignal);
     });
     return arriving.bytes;
   };
@@ -113,13 +115,15 @@ function parseUrl(address: string | URL): URL {
 }
 
 /** Fetches the whole URL or a range of it; every answer that brings no bytes is an error, except 416: an empty file, or one that is shorter now. */
-async function request(url: URL, name: string, signal: AbortSignal | undefined, range?: readonly [offset: number, length: number]): Promise<Response> {
+async function request(url: URL, name: string, stall: number, signal: AbortSignal | undefined, range?: readonly [offset: number, length: number]): Promise<Response> {
   let response: Response;
+  const silent = new AbortController();
   try {
     const headers: HeadersInit = range === undefined ? {} : { Range: `bytes=${range[0]}-${range[0] + range[1] - 1}` };
-    response = await fetch(url, { headers, signal: signal ?? null });
+    response = await inTime(fetch(url, { headers, signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, name, () => silent.abort());
   } catch (cause) {
     signal?.throwIfAborted();
+    if (cause instanceof ConnectionError) throw cause;
     throw new ConnectionError(name, `could not be fetched (${reasonOf(cause)}); from a page, the server must also allow this origin (CORS)`, cause);
   }
   const { status } = response;
@@ -147,12 +151,12 @@ function sizeOf(response: Response): number | undefined {
  * Keeps the body in memory while it arrives; a read waits until it has its bytes. Without a length, or with one that counts compressed
  * bytes, the body is awaited whole. After the connection broke it is sent from the start, and what is here already is passed over.
  */
-async function download(url: URL, response: Response, name: string, pauses: readonly number[], signal: AbortSignal | undefined): Promise<OpenedUrl> {
+async function download(url: URL, response: Response, name: string, { pauses, stall, signal }: { readonly pauses: readonly number[]; readonly stall: number; readonly signal: AbortSignal | undefined }): Promise<OpenedUrl> {
   const size = wholeSizeOf(response);
   const version = versionOf(response, size);
   const answer = async (first: boolean): Promise<Response> => {
     if (first) return response;
-    const again = await request(url, name, signal);
+    const again = await request(url, name, stall, signal);
     const sizeNow = wholeSizeOf(again);
     if (sizeNow === size && sameVersion(version, versionOf(again, sizeNow)) !== false) return again;
     await discard(again);
@@ -162,9 +166,10 @@ async function download(url: URL, response: Response, name: string, pauses: read
     const all = await persist(name, pauses, signal, () => 0, async (first) => {
       const body = await answer(first);
       try {
-        return await body.arrayBuffer();
+        return await wholeBody(body, name, stall);
       } catch (cause) {
         signal?.throwIfAborted();
+        if (cause instanceof ConnectionError) throw cause;
         throw new ConnectionError(name, `the connection broke during the download (${reasonOf(cause)})`, cause);
       }
     });
@@ -181,7 +186,7 @@ async function download(url: URL, response: Response, name: string, pauses: read
   const waiting = new Set<() => void>();
   let failure: unknown;
   const wakeAll = (): void => waiting.forEach((wake) => wake());
-  persist(name, pauses, signal, () => arriving.count, async (first) => fill(arriving, 0, await answer(first), name, `of ${size} bytes`, signal, wakeAll)).catch((cause: unknown) => {
+  persist(name, pauses, signal, () => arriving.count, async (first) => fill(arriving, 0, await answer(first), name, `of ${size} bytes`, stall, signal, wakeAll)).catch((cause: unknown) => {
     failure = cause;
     wakeAll();
   });
@@ -198,6 +203,15 @@ async function download(url: URL, response: Response, name: string, pauses: read
       settle();
     });
   return { source: { name, size, read }, version };
+}
+
+/** A body whose length nobody told. */
+async function wholeBody({ body }: Response, name: string, stall: number): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const reader = body?.getReader();
+  const next = async (): Promise<Uint8Array<ArrayBuffer> | undefined> => reader && (await inTime(reader.read(), stall, name, () => void reader.cancel().catch(() => undefined))).value;
+  for (let part = await next(); part !== undefined; part = await next()) parts.push(part);
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** Lets the connection go when the body is of no use. A body that fails while it is dropped has no one left to tell. */

@@ -1,8 +1,9 @@
 /** Weights of either kind, a file of tensors or packed, so that loading need not tell them apart. The code that reads a kind comes with it. */
 
 import type { Variant } from "./definition.js";
+import type { Reference } from "./packed.js";
 import type { Packed } from "./recipe.js";
-import { isJson, readExactly } from "./source.js";
+import { isJson, readExactly, unreadable } from "./source.js";
 import type { UrlOptions } from "./url.js";
 import type { Variants } from "./variants.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
@@ -21,6 +22,8 @@ export interface VariantWeights {
   readonly variants: Variants;
   /** What a user should know of that. */
   readonly notice: string | undefined;
+  /** What a run should give; packed weights may tell. */
+  readonly reference?: Reference | undefined;
   /**
    * Checks that the weights fit a variant. No value is read before the result is called.
    * @throws WeightsError with everything that is wrong with them
@@ -32,21 +35,34 @@ export interface VariantWeights {
 
 /**
  * Finds weights, packed or not.
- * @throws WeightsError when there are none that can be read, or when they are packed for other dtypes; the signal's reason when it is aborted
+ * @param options `integrity`: see `LoadOptions` of a model
+ * @throws WeightsError when there are none that can be read, when they are packed for other dtypes, or when a list has another hash; VitcError (input)
+ * for what is no hash; the signal's reason when it is aborted
  */
-export async function openVariantWeights(wanted: Variants, input: WeightsInput, options: CheckOptions & UrlOptions): Promise<VariantWeights> {
+export async function openVariantWeights(wanted: Variants, input: WeightsInput, options: CheckOptions & UrlOptions & { readonly integrity?: string | undefined }): Promise<VariantWeights> {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const close = (): void => stop.abort();
   try {
     signal.throwIfAborted();
-    const source = await toSource(input, { ...options, signal });
-    const packed = isJson(await readExactly(source, 0, Math.min(source.size, 8), signal)) ? await (await import("./packed.js")).openPacked(source, wanted, signal) : undefined;
-    if (packed !== undefined) return { ...packed, close };
+    const integrity = options.integrity === undefined ? undefined : await import("./integrity.js");
+    const expected = integrity?.parseIntegrity(options.integrity);
+    let source = await toSource(input, { ...options, signal });
+    if (isJson(await readExactly(source, 0, Math.min(source.size, 8), signal))) {
+      if (expected) source = await integrity!.verifiedList(source, expected, signal);
+      const packed = await (await import("./packed.js")).openPacked(source, wanted, signal);
+      if (packed !== undefined) return { ...packed, close };
+      if (expected) throw unreadable(source.name, "it lists weight files, and a hash of the list says nothing of them: pack them (npx vitc pack PACKAGE --weights FILE), and give the hash of weights.json");
+    }
     const { openWeights, uploadWeights } = await import("./weights.js");
     const open: VariantWeights["open"] = async ({ recipe }) => {
-      const opened = await openWeights(recipe, source, { ...options, signal });
-      return (uploadOptions) => uploadWeights(opened, uploadOptions);
+      const checked = expected && integrity!.verified(source, expected);
+      const opened = await openWeights(recipe, checked?.source ?? source, { ...options, signal });
+      return async (uploadOptions) => {
+        const loaded = await uploadWeights(opened, uploadOptions);
+        await checked?.finish(signal);
+        return loaded;
+      };
     };
     return { variants: wanted, notice: undefined, open, close };
   } catch (error) {

@@ -1,6 +1,6 @@
 import { abi, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "./definition.js";
 import { adapterName, requestBrowserDevice, type DeviceOptions, type OpenedDevice } from "./device.js";
-import { AbiError, AdapterError, KernelError, VitcError, WeightsError } from "./errors.js";
+import { AbiError, AdapterError, KernelError, SelfTestError, VitcError, WeightsError } from "./errors.js";
 import type { Plan } from "./plan.js";
 
 export type Variants = readonly [Variant, ...Variant[]];
@@ -28,11 +28,13 @@ export function variantsFor({ variants, command }: ModelDefinition, dtype: strin
 
 /**
  * The variants that the device can run.
- * @throws AdapterError if there is none, naming what the device lacks
+ * @throws AdapterError if there is none, naming the features that the device lacks, or the limit that it was not made with
  */
 export function runnableVariants({ variants, command }: ModelDefinition, wanted: Variants, { device, adapter }: OpenedDevice): Variants {
-  const [first, ...rest] = wanted.filter(({ plan }) => missingFeatures(plan, device).length === 0);
+  const capable = wanted.filter(({ plan }) => missingFeatures(plan, device).length === 0);
+  const [first, ...rest] = capable.filter(({ plan }) => missingLimits(plan, device).length === 0);
   if (first) return [first, ...rest];
+  if (capable[0]) throw beyondLimits(capable[0].plan, device);
   const { plan } = wanted[0];
   throw new AdapterError(`${plan.name} in ${plan.dtype} needs ${missingFeatures(plan, device).join(", ")}, which ${adapterName(adapter)} ${device.features.size > 0 ? `lacks (it has ${[...device.features].toSorted().join(", ")})` : "lacks"}; ${variants.some(({ plan: { dtype } }) => dtype === "f32") ? 'load it with dtype "f32"' : `compile it for f32 as well: ${compiledFor(command, [...variants.map(({ plan: { dtype } }) => dtype), "f32"])}`}`);
 }
@@ -53,11 +55,17 @@ function featuresOf({ kernels, routines }: Plan, need: "every" | "any"): readonl
   return [...new Set(wanted)];
 }
 
-/** What a device for these variants is asked for with. */
-export function deviceNeeds(variants: Variants): Required<Pick<DeviceOptions, "requiredLimits" | "optionalFeatures">> {
-  const requiredLimits: Record<string, number> = {};
-  for (const { plan } of variants) for (const [limit, value] of Object.entries(plan.limits)) requiredLimits[limit] = Math.max(value, requiredLimits[limit] ?? 0);
-  return { requiredLimits, optionalFeatures: [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))] };
+/** Limits of the plan that a device or adapter is below. */
+export function missingLimits({ limits }: Plan, { limits: granted }: Pick<GPUDevice, "limits">): readonly { readonly limit: string; readonly needed: number; readonly granted: number }[] {
+  return Object.entries(limits).flatMap(([limit, needed]) => {
+    const has: unknown = Reflect.get(granted, limit);
+    return typeof has === "number" && has < needed ? [{ limit, needed, granted: has }] : [];
+  });
+}
+
+/** What a device for these variants is asked for with: the needs of those that the adapter can run. */
+export function deviceNeeds(variants: Variants): Required<Pick<DeviceOptions, "alternatives" | "optionalFeatures">> {
+  return { alternatives: variants.map(({ plan }) => ({ limits: plan.limits, features: featuresOf(plan, "every") })), optionalFeatures: [...new Set(variants.flatMap(({ plan }) => featuresOf(plan, "any")))] };
 }
 
 /** Features that only make some choices possible are asked for, and done without where they are missing. */
@@ -77,20 +85,13 @@ export function isNode(): boolean {
   return process?.versions?.node !== undefined && navigator?.gpu === undefined;
 }
 
-/**
- * A device of the user's may have less than the plan needs, and must be asked for with more.
- * @throws AdapterError naming the limit
- */
-export function checkLimits(plan: Plan, device: GPUDevice): void {
-  for (const [name, needed] of Object.entries(plan.limits)) {
-    const granted: unknown = Reflect.get(device.limits, name);
-    if (typeof granted === "number" && granted < needed) {
-      throw new AdapterError(`${plan.name} needs ${name} of ${needed}, your device was made with ${granted}: adapter.requestDevice({ requiredLimits: { ${name}: ${needed} } })`);
-    }
-  }
+/** A device of the user's may have less than the plan needs, and must be asked for with more. */
+function beyondLimits(plan: Plan, device: GPUDevice): AdapterError {
+  const { limit, needed, granted } = missingLimits(plan, device)[0]!;
+  return new AdapterError(`${plan.name} needs ${limit} of ${needed}, your device was made with ${granted}: adapter.requestDevice({ requiredLimits: { ${limit}: ${needed} } })`);
 }
 
-/** Whether the same model may load in another dtype after this error: the device refused kernels, or a weight is beyond what f16 can hold. */
+/** Whether the same model may load in another dtype after this error: the device refused kernels or computes wrongly, or a weight is beyond what f16 can hold. */
 export function dtypeIsToBlame(error: unknown): boolean {
-  return error instanceof KernelError || (error instanceof WeightsError && error.problems.every(({ kind }) => kind === "range"));
+  return error instanceof KernelError || error instanceof SelfTestError || (error instanceof WeightsError && error.problems.every(({ kind }) => kind === "range"));
 }

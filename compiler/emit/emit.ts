@@ -52,7 +52,7 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
   const sources = new Map<string, string>();
   const { project, morph } = await newProject();
   const index = project.createSourceFile("/package/index.ts");
-  writeIndex(index, spec, variants, { ...imports, selfTests: flopsOfTests(compiled) <= testedFlops }, command);
+  writeIndex(index, spec, variants, imports, command);
   sources.set("index.ts", `${preamble}\n${index.getFullText()}`);
   variants.forEach(({ plan, recipe }, i) => {
     const { planFile, weightsFile } = variantFiles(plan, i);
@@ -61,7 +61,7 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
   });
   for (const [path, text] of kernelFiles(variants, preamble)) sources.set(path, text);
   if (takesPhotographs(compiled.plan)) sources.set("images.ts", imagesFile(compiled.plan, imports.codegen, preamble));
-  if (flopsOfTests(compiled) <= testedFlops) sources.set("self-tests.ts", `${preamble}\nimport type { SelfTest } from "${imports.codegen}";\n\n/** What some elements of each kernel's result are in f64, by variant. */\nexport const selfTests: readonly (readonly SelfTest[])[] = ${printData(variants.map(({ lowered, steps, plan }) => selfTests(lowered, steps[0]!, plan.dtype)))};\n`);
+  sources.set("self-tests.ts", `${preamble}\nimport type { SelfTest } from "${imports.codegen}";\n\n/** What some elements of each kernel's result are in f64, by variant. */\nexport const selfTests: readonly (readonly SelfTest[])[] = ${printData(variants.map(({ lowered, steps, plan }) => selfTests(lowered, steps[0]!, plan.dtype)))};\n`);
   if (!shared) for (const [file, text] of runtimeSources()) sources.set(`runtime/${file}`, text);
   if (options.typecheck ?? true) typecheck(project, sources, shared);
 
@@ -79,12 +79,6 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
   files.set("package.json", packageJson(spec, { ...made, files: [...files.keys(), "package.json"].toSorted() }));
   return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
-
-/** A self-test is computed in f64, by loops that mean and are not fast: larger models would take seconds to compile, and go without. */
-const testedFlops = 1e9;
-
-/** Of one dispatch of each routine. */
-const flopsOfTests = ({ steps: [steps = []] }: CompiledPlan): number => [...new Map(steps.map(({ routine, flops }) => [routine.id, flops])).values()].reduce((sum, flops) => sum + flops, 0);
 
 /** A module of its own: only who gives frames, canvases or textures loads it. */
 function imagesFile({ preprocess }: Plan, codegen: string, preamble: string): string {

@@ -11,8 +11,6 @@ export interface RuntimeImports {
   readonly codegen: string;
   /** `#platform` (package.json maps it to the Node or the browser side), or `vitc/runtime/node`. */
   readonly platform: string;
-  /** Whether the package has self-tests. */
-  readonly selfTests?: boolean;
 }
 
 /** Photographs have one channel or three; others are tensors. */
@@ -63,7 +61,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
   constant("needs", `${printData(needs)} as const`, "What the model needs of a device beyond WebGPU's defaults, its GPU memory and its download in bytes, by dtype in the order of preference.");
   file.addVariableStatement({
     declarationKind: "const" as never,
-    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)})${takesPhotographs(plan) ? `, images: () => import("./images.js")` : ""}${imports.selfTests === true ? `, selfTests: () => import("./self-tests.js")` : ""} }` }],
+    declarations: [{ name: "definition", type: "ModelDefinition", initializer: `{ abi: ${abi}, variants: [${named.map((names) => `{ plan${names.plan === "plan" ? "" : `: ${names.plan}`}, kernels, recipe${names.recipe === "recipe" ? "" : `: ${names.recipe}`} }`).join(", ")}], command: ${JSON.stringify(command)}, platform: () => import(${JSON.stringify(imports.platform)})${takesPhotographs(plan) ? `, images: () => import("./images.js")` : ""}, selfTests: () => import("./self-tests.js") }` }],
   });
   const parameters = parametersOf(recipe);
   const model = `Model<Outputs${plan.main.classes ? `, ${plan.labels.length > 0 ? "Label" : "undefined"}` : ""}>`;

@@ -1,8 +1,10 @@
 /** The numbers of runtime/seeded.ts, which the compiler does not import; a test holds both equal. */
 
-/** Values of a tensor by name: activations in [-1, 1); weights so that sums neither grow nor vanish, with positive variances and scales near 1. All are exact in f32. */
-export function seededValues(name: string, shape: readonly number[], what: "activation" | "parameter"): Float32Array<ArrayBuffer> {
-  const size = shape.reduce((product, n) => product * n, 1);
+/**
+ * Values of a tensor by name, each by its index: activations in [-1, 1); weights so that sums neither grow nor vanish, with positive variances and
+ * scales near 1. All are exact in f32.
+ */
+export function seededValue(name: string, shape: readonly number[], what: "activation" | "parameter"): (index: number) => number {
   const fan = shape.slice(1).reduce((product, n) => product * n, 1);
   let [centre, spread] = [0, 1];
   if (what === "parameter") {
@@ -12,7 +14,7 @@ export function seededValues(name: string, shape: readonly number[], what: "acti
   }
   let key = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) key = Math.imul(key ^ name.charCodeAt(i), 0x01000193);
-  return Float32Array.from({ length: size }, (_, i) => centre + spread * hash(key, i));
+  return (i) => Math.fround(centre + spread * hash(key, i));
 }
 
 /** From -1 to 1, by one round of murmur3's finalizer. */

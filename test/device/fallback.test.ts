@@ -141,6 +141,25 @@ else {
     assert.match(error.message, "f32 can hold it");
   });
 
+  test("limits are those of the variants that the adapter can run: one that needs more is passed over, with a notice, on any device", async () => {
+    const limited = (maxBufferSize: number): Variant => ({ ...sound, plan: { ...plan, limits: { maxBufferSize } } });
+    const { maxBufferSize } = device.limits;
+    const notices: string[] = [];
+    const own = (...variants: readonly [Variant, ...Variant[]]): Promise<Model<AnyOutputs>> => Model.load<AnyOutputs>(definition(...variants), { weights: fixture.weightsPath, adapter: "software", onNotice: (notice) => notices.push(notice) });
+    {
+      using first = await own(limited(maxBufferSize), limited(2 ** 50));
+      assert.ok(worstError((await first.run(images)).logits!, expected) < 1e-4);
+      using second = await own(limited(2 ** 50), limited(maxBufferSize));
+      assert.ok(worstError((await second.run(images)).logits!, expected) < 1e-4);
+      assert.match(notices.filter((notice) => !notice.includes("software adapter")).join(), /has no maxBufferSize of 1125899906842624, which f32 needs; f32 is used/);
+    }
+    const { model, notices: said } = await load(definition(limited(2 ** 50), sound));
+    using _ = model;
+    assert.match(said[0]!, /^your device on .* was made without maxBufferSize of 1125899906842624, which f32 needs; f32 is used$/);
+    assert.match((await rejection(load(definition(limited(2 ** 50))))).message, /needs maxBufferSize of 1125899906842624, your device was made with \d+: adapter\.requestDevice/);
+    assert.match((await rejection(own(limited(2 ** 50), limited(2 ** 51)))).message, /maxBufferSize of 1125899906842624 is wanted, and .* has \d+/);
+  });
+
   test("a weight that no dtype can hold, or a lost device, is no reason to try the next variant", async () => {
     const endless: Variant = { ...sound, recipe: { tensors: recipe.tensors.map((tensor) => (tensor.name === "norm.bias" ? { ...tensor, dtype: "f16", steps: [{ op: "scale", of: 0, factor: 1e300 }] } : tensor)) } };
     const error = await rejection(load(definition(endless, sound)));

@@ -1,11 +1,10 @@
 /** Self-tests of packages: right kernels pass, a mutated one is named and replaced. */
 import * as assert from "uvu/assert";
-import type { ModelDefinition } from "../../runtime/model.js";
-import * as seeded from "../../compiler/plan/seeded.js";
-import { seededValues } from "../../runtime/seeded.js";
+import { randomWeights } from "../../compiler/measure/random-weights.js";
+import { SelfTestError } from "../../runtime/errors.js";
+import type { ModelDefinition, Variant } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
 import { softwareReason } from "../tools/adapter.js";
-import { fromHalf, roundToHalf } from "../tools/halves.js";
 import { definitionOf, loadRandom, rejection } from "../tools/loaded.js";
 import { skipAll, suite } from "../tools/suite.js";
 
@@ -15,27 +14,30 @@ const reason = await softwareReason();
 if (reason) skipAll("self-tests", reason);
 else {
   const test = suite("self-tests");
-  const { device } = await platform.requestDevice({ adapter: "software", optionalFeatures: ["subgroups"] });
+  const { device } = await platform.requestDevice({ adapter: "software", optionalFeatures: ["subgroups", "shader-f16"] });
   const definition = definitionOf(spec);
   const { selfTests } = await definition.selfTests!();
 
-  /** The definition with one kernel's text changed. */
-  const mutated = (id: string, change: (code: string) => string): ModelDefinition | undefined => {
-    const [variant] = definition.variants;
-    const code = change(variant.kernels[id]!);
-    if (code === variant.kernels[id]) return undefined;
-    return { ...definition, variants: [{ ...variant, kernels: { ...variant.kernels, [id]: code } }] };
-  };
+  // Every number that is written is a little too large. Kernels that write in several places, or by functions, stay as they are.
+  const tooLarge = (code: string): string => code.replace(/^(\s*)(\w+)(\[[^\n]*\] = )(.*);$/gm, (line, indent: string, name: string, at: string, value: string) => (new RegExp(`read_write> ${name}:`).test(code) ? `${indent}${name}${at}(${value}) * 1.1;` : line));
 
-  test("compiler and runtime make the same numbers, and round alike", () => {
-    for (const [name, shape, what] of [["a", [2, 3, 5], "activation"], ["norm.weight", [7], "parameter"], ["fc.weight", [4, 9], "parameter"], ["bn.running_var", [3], "parameter"], ["b.bias", [5], "parameter"]] as const) {
-      assert.equal(seeded.seededValues(name, shape, what), seededValues(name, shape, what));
-    }
-    for (let word = 1; word < 0x7c00; word += 37) {
-      const [low, high] = [fromHalf(word), fromHalf(word + 1)];
-      for (const value of [low, (low + high) / 2, low + (high - low) * 0.49, low + (high - low) * 0.51]) if (Number.isFinite(high)) assert.is(seeded.roundToHalf(-value), roundToHalf(-value));
-    }
-  });
+  /** A variant with some kernels' text changed. */
+  const mutated = (variant: Variant, ...ids: readonly string[]): Variant => ({ ...variant, kernels: Object.fromEntries(Object.entries(variant.kernels).map(([id, code]) => [id, ids.includes(id) ? tooLarge(code) : code])) });
+  const [sound] = definition.variants;
+  const kernelsOf = (id: string): readonly string[] => sound.plan.routines.find((routine) => routine.id === id)!.choices.flatMap(({ launches }) => launches.map(({ kernel }) => kernel));
+  const changes = (id: string): boolean => tooLarge(sound.kernels[id]!) !== sound.kernels[id];
+  /** A routine all of whose kernels are changed by the mutation, so that no way to do it is right. */
+  const hopeless = sound.plan.routines.find(({ id }) => kernelsOf(id).every(changes))!.id;
+  const labelOf = (id: string): string => sound.plan.programs.infer[0]!.dispatches.find(({ routine }) => routine === id)!.label;
+  /** What runs here passes for a plan of f16: its kernels are those of f32, which any adapter has. */
+  const asHalves = (variant: Variant): Variant => ({ ...variant, plan: { ...variant.plan, dtype: "f16" } });
+  const ofVariants = (...variants: readonly [Variant, ...Variant[]]): ModelDefinition => ({ ...definition, variants, selfTests: () => Promise.resolve({ selfTests: variants.map(() => selfTests[0]!) }) });
+  const wrongHalves = asHalves(mutated(sound, ...kernelsOf(hopeless)));
+  const image = Float32Array.from({ length: 3 * 32 * 32 }, (_, i) => 0.5 + 0.5 * Math.sin(i));
+  const right = await (async () => {
+    using model = await loadRandom(definition, { device });
+    return [...(await model.run(image))["logits"]!];
+  })();
 
   test("every routine has a test, and what they hold is small", () => {
     assert.equal(selfTests[0]!.map(({ routine }) => routine).toSorted(), definition.variants[0].plan.routines.map(({ id }) => id).toSorted());
@@ -45,8 +47,6 @@ else {
 
   test("right kernels pass, in every way that the device has, and the model's results stay", async () => {
     using model = await loadRandom(definition, { device });
-    const image = Float32Array.from({ length: 3 * 32 * 32 }, (_, i) => 0.5 + 0.5 * Math.sin(i));
-    const before = [...(await model.run(image))["logits"]!];
     for (const { id, choices } of definition.variants[0].plan.routines) {
       for (const { name } of choices) {
         if (await model.choose({ [id]: name }).then(() => false, () => true)) continue;
@@ -58,7 +58,7 @@ else {
     }
     await model.choose({});
     assert.equal((await model.selfTest()).failures, []);
-    assert.equal([...(await model.run(image))["logits"]!], before);
+    assert.equal([...(await model.run(image))["logits"]!], right);
   });
 
   test("a mutated kernel is caught, by its dispatch, and another way takes its place", async () => {
@@ -68,10 +68,8 @@ else {
       const chosen = whole.routines.get(id)!.choice;
       const { kernel } = chosen.launches.at(-1)!;
       const notices: string[] = [];
-      // Every number that is written is a little too large.
-      const wrong = mutated(kernel, (code) => code.replace(/^(\s*)(\w+)(\[[^\n]*\] = )(.*);$/gm, (line, indent: string, name: string, at: string, value: string) => (new RegExp(`read_write> ${name}:`).test(code) ? `${indent}${name}${at}(${value}) * 1.01;` : line)));
-      // Kernels that write in several places, or by functions, are left alone.
-      if (wrong === undefined) continue;
+      if (!changes(kernel)) continue;
+      const wrong = ofVariants(mutated(sound, kernel));
       caught++;
       using model = await loadRandom(wrong, { device, onNotice: (text) => notices.push(text) });
       const report = await model.selfTest();
@@ -97,6 +95,120 @@ else {
     assert.match((await rejection(model.selfTest())).message, /without self-tests/);
     using other = await loadRandom(definition, { device });
     assert.is((await rejection(other.selfTest({ signal: AbortSignal.abort(new Error("no")) }))).message, "no");
+  });
+
+  test("load with selfTest takes another way where a kernel is wrong, before any weight is read, and says so", async () => {
+    using whole = await loadRandom(definition, { device });
+    const tried = sound.plan.routines.filter(({ id, choices }) => choices.length > 1 && changes(whole.routines.get(id)!.choice.launches.at(-1)!.kernel));
+    let replaced = 0;
+    for (const { id } of tried) {
+      const chosen = whole.routines.get(id)!.choice;
+      const said: string[] = [];
+      const loading = loadRandom(ofVariants(mutated(sound, chosen.launches.at(-1)!.kernel)), { device, selfTest: true, onNotice: (text) => said.push(text), onProgress: ({ stage }) => said.push(stage) });
+      const model = await loading.catch((error: unknown) => error as SelfTestError);
+      if (model instanceof Error) {
+        assert.instance(model, SelfTestError);
+        continue;
+      }
+      using _ = model;
+      replaced++;
+      const at = said.findIndex((text) => text.includes(`${labelOf(id)} by ${chosen.name} computes `) && / is used instead$/.test(text));
+      assert.ok(at >= 0 && at < said.indexOf("weights"), said.join("\n"));
+      assert.is.not(model.routines.get(id)!.choice.name, chosen.name);
+      assert.ok((await model.run(image))["logits"]!.every((value, i) => Math.abs(value - right[i]!) < 1e-4));
+      // What load found to be right is what choose goes back to.
+      await model.choose({});
+      assert.is.not(model.routines.get(id)!.choice.name, chosen.name);
+    }
+    assert.ok(replaced > 0, `${tried.length} tried`);
+    using same = await loadRandom(definition, { device, selfTest: true, onNotice: (text) => assert.match(text, "software adapter") });
+    assert.equal([...(await same.run(image))["logits"]!], right);
+  });
+
+  test("load with selfTest takes the next dtype where no way is right, naming the first wrong dispatch", async () => {
+    const notices: string[] = [];
+    using model = await loadRandom(ofVariants(wrongHalves, sound), { device, selfTest: true, onNotice: (text) => notices.push(text) });
+    assert.is(model.dtype, "f32");
+    assert.is(notices.length, 2);
+    assert.match(notices[1]!, new RegExp(`^f16 cannot be used: ${labelOf(hopeless).replaceAll(".", "\\.")} by \\S+ computes \\S+ where \\S+ is right \\(element \\d+, run 1\\); no other way is right on this device; f32 is used$`));
+    assert.equal([...(await model.run(image))["logits"]!], right);
+  });
+
+  test("load with selfTest rejects when all dtypes are wrong, or only the one that was asked for, and reads no weights", async () => {
+    const wrong = ofVariants(wrongHalves, mutated(sound, ...kernelsOf(hopeless)));
+    const { source } = randomWeights(sound.recipe, 1);
+    let read = 0;
+    const counted = { ...source, read: (offset: number, length: number) => ((read += length), source.read(offset, length)) };
+    for (const options of [{}, { dtype: "f16" as const }]) {
+      const error = await rejection(loadRandom(wrong, { device, selfTest: true, weights: counted, ...options }));
+      assert.instance(error, SelfTestError);
+      assert.match(error.message, `${labelOf(hopeless)} by `);
+      const { report } = error as SelfTestError;
+      assert.equal([report.passed, report.dtype, report.failures[0]!.dispatch, report.failures[0]!.instead], [false, options.dtype ?? "f32", labelOf(hopeless), undefined]);
+    }
+    assert.ok(read < source.size, `${read} bytes of ${source.size}`);
+    assert.instance(await rejection(loadRandom(ofVariants(wrongHalves, sound), { device, selfTest: true, dtype: "f16" })), SelfTestError);
+  });
+
+  test("a loaded model's self-test puts it on the next dtype where no way is right, and its runs go on", async () => {
+    const notices: string[] = [];
+    using model = await loadRandom(ofVariants(wrongHalves, sound), { device, onNotice: (text) => notices.push(text) });
+    assert.is(model.dtype, "f16");
+    assert.not.equal([...(await model.run(image))["logits"]!], right);
+    const report = await model.selfTest();
+    assert.equal([report.passed, report.dtype, model.dtype], [true, "f32", "f32"]);
+    assert.equal(report.failures.map(({ dtype, dispatch, instead }) => [dtype, dispatch, instead]), [["f16", labelOf(hopeless), undefined]]);
+    assert.is(report.tested.length, selfTests[0]!.length);
+    assert.equal([...(await model.run(image))["logits"]!], right);
+    assert.equal(notices.slice(2), ["f16 computes wrongly on this device; f32 is used"]);
+    assert.equal((await model.selfTest()).failures, []);
+  });
+
+  test("where every dtype is wrong a loaded model says so and stays as it is", async () => {
+    const notices: string[] = [];
+    using model = await loadRandom(ofVariants(wrongHalves, mutated(sound, ...kernelsOf(hopeless))), { device, onNotice: (text) => notices.push(text) });
+    const report = await model.selfTest();
+    assert.equal([report.passed, report.dtype, model.dtype], [false, "f16", "f16"]);
+    assert.equal(report.failures.map(({ dtype }) => dtype), ["f16", "f32"]);
+    assert.match(notices.at(-1)!, /^f32 cannot be used either: /);
+    // A dtype that was asked for by name is kept.
+    using asked = await loadRandom(ofVariants(wrongHalves, sound), { device, dtype: "f16" });
+    assert.equal([(await asked.selfTest()).passed, asked.dtype], [false, "f16"]);
+  });
+
+  test("a model's own device that is lost is replaced by one that is tested again", async () => {
+    const notices: string[] = [];
+    using model = await loadRandom(ofVariants(wrongHalves, sound), { selfTest: true, onNotice: (text) => notices.push(text) });
+    model.device.destroy();
+    assert.equal([...(await model.run(image))["logits"]!], right);
+    assert.is(model.dtype, "f32");
+    assert.ok(notices.some((text) => text.includes("was lost")));
+  });
+
+  if (device.features.has("shader-f16")) {
+    test("f16: right kernels pass in every way, and a wrong one that stands alone makes load take f32", async () => {
+      const both = definitionOf({ ...spec, dtype: ["f16", "f32"] });
+      const [halves, singles] = both.variants as readonly [Variant, Variant];
+      using model = await loadRandom(both, { device, selfTest: true });
+      assert.is(model.dtype, "f16");
+      for (const { id, choices } of halves.plan.routines) {
+        for (const { name } of choices) {
+          if (await model.choose({ [id]: name }).then(() => false, () => true)) continue;
+          assert.equal((await model.selfTest()).failures, [], `${id} by ${name}`);
+        }
+      }
+      const wrong = halves.plan.routines.find(({ choices }) => choices.every(({ launches }) => launches.every(({ kernel }) => tooLarge(halves.kernels[kernel]!) !== halves.kernels[kernel])))!;
+      const notices: string[] = [];
+      using other = await loadRandom({ ...both, variants: [mutated(halves, ...wrong.choices.flatMap(({ launches }) => launches.map(({ kernel }) => kernel))), singles] }, { device, selfTest: true, onNotice: (text) => notices.push(text) });
+      assert.is(other.dtype, "f32");
+      assert.match(notices.at(-1)!, /^f16 cannot be used: .* no other way is right on this device; f32 is used$/);
+    });
+  }
+
+  test("load with selfTest refuses a package without, and what is no boolean", async () => {
+    const { selfTests: _, ...without } = definition;
+    assert.match((await rejection(loadRandom(without, { device, selfTest: true }))).message, /without self-tests; compile it again/);
+    assert.match((await rejection(loadRandom(definition, { device, selfTest: "yes" as never }))).message, /selfTest is string; it is true or false/);
   });
 
   test.after(() => device.destroy());

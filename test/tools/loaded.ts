@@ -4,21 +4,22 @@ import { makePlan } from "../../compiler/plan/plan.js";
 import { selfTests } from "../../compiler/plan/self-test.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { randomWeights } from "../../compiler/measure/random-weights.js";
-import { abi, Model, type LoadOptions, type ModelDefinition, type Platform } from "../../runtime/model.js";
+import { abi, Model, type LoadOptions, type ModelDefinition, type Platform, type Variant } from "../../runtime/model.js";
 import * as node from "../../runtime/node.js";
 import type { AnyOutputs } from "./packages.js";
 
 /** A spec as its package would hand it over. */
 export function definitionOf(spec: unknown, platform: Partial<Platform> = {}): ModelDefinition {
-  const { plan, kernels, recipe, lowered, steps } = makePlan(resolve(spec));
+  const made = resolve(spec).dtype.map((dtype) => makePlan(resolve(spec), { dtype }));
+  const { plan } = made[0]!;
   const arithmetic = plan.preprocess.rescale === "before" ? "floats" : "bytes";
-  const variant = { plan, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), recipe };
+  const [first, ...rest] = made.map(({ plan: own, kernels, recipe }): Variant => ({ plan: own, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), recipe }));
   return {
     abi,
-    variants: [variant],
+    variants: [first!, ...rest],
     command: "npx vitc compile spec.json",
     platform: () => Promise.resolve({ ...node, tuned: () => Promise.resolve([]), ...platform }),
-    selfTests: () => Promise.resolve({ selfTests: [selfTests(lowered, steps[0]!, plan.dtype)] }),
+    selfTests: () => Promise.resolve({ selfTests: made.map(({ lowered, steps, plan: { dtype } }) => selfTests(lowered, steps[0]!, dtype)) }),
     images: () => Promise.resolve({ imageKernels: { rows: imageRows(arithmetic), columns: imageColumns(arithmetic) } }),
   };
 }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import * as assert from "uvu/assert";
-import { describeAdapter, requestBrowserDevice } from "../../runtime/device.js";
+import { describeAdapter, openDevice, requestBrowserDevice } from "../../runtime/device.js";
 import { AdapterError, WeightsError } from "../../runtime/errors.js";
 import * as node from "../../runtime/node.js";
 import * as web from "../../runtime/web.js";
@@ -39,6 +39,23 @@ test("tells software adapters and the null backend from GPUs", () => {
   assert.is(nothing.null, true);
   assert.is(nothing.software, false);
   assert.match(nothing.notice ?? "", "executes nothing");
+});
+
+test("of alternative needs those that the adapter meets are asked for, and no others", async () => {
+  const asked: GPUDeviceDescriptor[] = [];
+  const adapter = (features: readonly string[]): GPUAdapter => ({ info: { description: "Test GPU" }, features: new Set(features), limits: { maxBufferSize: 1000, maxStorageBufferBindingSize: 500 }, requestDevice: async (descriptor: GPUDeviceDescriptor) => (asked.push(descriptor), {}) }) as unknown as GPUAdapter;
+  const half = { features: ["shader-f16"], limits: { maxBufferSize: 800 } };
+  const single = { features: [], limits: { maxBufferSize: 1600 } };
+  const small = { features: [], limits: { maxStorageBufferBindingSize: 400, maxBufferSize: 600 } };
+  await openDevice(adapter(["shader-f16"]), { alternatives: [half, single], optionalFeatures: ["shader-f16"] });
+  assert.equal(asked.at(-1), { label: "vitc", requiredLimits: { maxBufferSize: 800 }, requiredFeatures: ["shader-f16"] });
+  await openDevice(adapter(["shader-f16"]), { alternatives: [half, single, small] });
+  assert.equal(asked.at(-1)?.requiredLimits, { maxBufferSize: 800, maxStorageBufferBindingSize: 400 });
+  await openDevice(adapter([]), { alternatives: [half, small], requiredLimits: { maxBufferSize: 700 } });
+  assert.equal(asked.at(-1)?.requiredLimits, { maxBufferSize: 700, maxStorageBufferBindingSize: 400 });
+  assert.match((await errorOf(openDevice(adapter([]), { alternatives: [half, single] }))).message, /^maxBufferSize of 1600 is wanted, and Test GPU has 1000$/);
+  // A feature that is missing is named where it is needed.
+  await openDevice(adapter([]), { alternatives: [half] });
 });
 
 test("both doors export the same names", () => {

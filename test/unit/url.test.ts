@@ -152,6 +152,58 @@ test("a download without ranges starts again and passes over what is there", asy
   });
 });
 
+test("a server that falls silent is asked again: before it answers, in the middle of a range, and of a download with and without a length", async () => {
+  for (const kind of ["answer", "range", "whole", "unknown length"] as const) {
+    let answers = 0;
+    const dropped: Promise<unknown>[] = [];
+    const silent: Handler = (request, response, range) => {
+      // The second answer stands still, and whatever was waiting for it lets go.
+      const still = ++answers === (kind === "whole" || kind === "unknown length" ? 1 : 2);
+      if (still) dropped.push(new Promise((closed) => response.once("close", closed)));
+      if (still && kind === "answer") return;
+      const end = still ? 1000 : file.length;
+      if (kind === "whole") return void response.writeHead(200, { "Content-Length": file.length })[still ? "write" : "end"](file.subarray(0, end));
+      if (kind === "unknown length") return void response.writeHead(200)[still ? "write" : "end"](file.subarray(0, end));
+      if (still && kind === "range") return void partial(response, range!).write(file.subarray(range![0], range![0] + 1000));
+      ranged(request, response, range);
+    };
+    await withServer(silent, async ({ url, ranges }) => {
+      const source = await fromUrl(url, { pauses: [1], stall: 150 });
+      assert.equal(await source.read(70_000, 10_000), file.slice(70_000, 80_000), kind);
+      assert.is(ranges.length, kind === "whole" || kind === "unknown length" ? 2 : 3);
+      if (kind === "range") assert.is(ranges[2], "bytes=71000-79999");
+      await Promise.all(dropped);
+    });
+  }
+});
+
+test("a server that stays silent is a typed error, and one that is slow is none", async () => {
+  await withServer(() => undefined, async ({ url }) => {
+    assert.match((await refusal(fromUrl(url, { pauses: [], stall: 50 }))).message, /the server sent nothing for 0.05 seconds/);
+  });
+  const slow: Handler = (request, response, range) => {
+    if (range?.[0] === 0) return ranged(request, response, range);
+    partial(response, range!);
+    let at = range![0];
+    const timer = setInterval(() => {
+      response.write(file.subarray(at, (at += 100)));
+      if (at < range![1]) return;
+      clearInterval(timer);
+      response.end();
+    }, 20);
+  };
+  await withServer(slow, async ({ url }) => {
+    const source = await fromUrl(url, { pauses: [], stall: 300 });
+    const began = performance.now();
+    assert.equal(await source.read(70_000, 3000), file.slice(70_000, 73_000));
+    assert.ok(performance.now() - began > 400, "it takes longer than a server may be silent");
+    const [abort, reason] = [new AbortController(), new Error("the user left")];
+    const read = rejection(source.read(80_000, 100_000, abort.signal));
+    setTimeout(() => abort.abort(reason), 50);
+    assert.is(await read, reason);
+  });
+});
+
 test("a file that changes between two tries is a typed error, with ranges and without", async () => {
   for (const [before, after] of [[{ ETag: '"a"' }, { ETag: '"b"' }], [{ "Last-Modified": "Sat, 01 Nov 2025 00:00:00 GMT" }, { "Last-Modified": "Sun, 02 Nov 2025 00:00:00 GMT" }]] as const) {
     for (const withRanges of [true, false]) {
