@@ -1,14 +1,14 @@
-/** Photographs to try: a cat, and pictures of 32 x 32 that the page's own model was tested with. */
+/** Photographs to try: a cat that the page's own model has never seen the like of, and pictures of its test set that it is sure of. */
 import cat from "../../../test/fixtures/preprocess/images/cat.png?url";
-import airplane from "../../../test/fixtures/vit-cifar10/photos/airplane-01.png?url";
-import automobile from "../../../test/fixtures/vit-cifar10/photos/automobile-04.png?url";
-import bird from "../../../test/fixtures/vit-cifar10/photos/bird-02.png?url";
-import deer from "../../../test/fixtures/vit-cifar10/photos/deer-01.png?url";
-import dog from "../../../test/fixtures/vit-cifar10/photos/dog-03.png?url";
-import frog from "../../../test/fixtures/vit-cifar10/photos/frog-00.png?url";
-import horse from "../../../test/fixtures/vit-cifar10/photos/horse-00.png?url";
-import ship from "../../../test/fixtures/vit-cifar10/photos/ship-00.png?url";
-import truck from "../../../test/fixtures/vit-cifar10/photos/truck-01.png?url";
+import airplane from "../../../test/fixtures/vit-cifar10/photos/airplane-09.png?url";
+import automobile from "../../../test/fixtures/vit-cifar10/photos/automobile-05.png?url";
+import bird from "../../../test/fixtures/vit-cifar10/photos/bird-04.png?url";
+import deer from "../../../test/fixtures/vit-cifar10/photos/deer-06.png?url";
+import dog from "../../../test/fixtures/vit-cifar10/photos/dog-05.png?url";
+import frog from "../../../test/fixtures/vit-cifar10/photos/frog-03.png?url";
+import horse from "../../../test/fixtures/vit-cifar10/photos/horse-06.png?url";
+import ship from "../../../test/fixtures/vit-cifar10/photos/ship-08.png?url";
+import truck from "../../../test/fixtures/vit-cifar10/photos/truck-05.png?url";
 
 export interface Sample {
   readonly name: string;

@@ -19,7 +19,7 @@ interface Bar extends ProfiledDispatch {
 }
 
 const width = 1000;
-const height = { block: 18, gap: 3, dispatch: 44 } as const;
+const height = 44;
 
 /** Puts a profile into the page. */
 export class Timeline {
@@ -42,11 +42,15 @@ export class Timeline {
 
   private strip(bars: readonly Bar[], total: number, onPick: (bar: Bar) => void): Element {
     const x = (microseconds: number): number => (total > 0 ? (microseconds / total) * width : 0);
-    const top = height.block + height.gap;
-    const rects = bars.map(({ begin, microseconds, kind }) => svg("rect", { class: `k-${kind}`, x: x(begin), y: top, width: Math.max(x(microseconds), 0.5), height: height.dispatch }));
-    const blocks = blocksOf(bars).map(({ begin, end }, i) => svg("rect", { class: i % 2 === 0 ? "block" : "block odd", x: x(begin), y: 0, width: Math.max(x(end - begin), 0.5), height: height.block }));
-    const drawing = svg("svg", { viewBox: `0 0 ${width} ${top + height.dispatch}`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...blocks, ...rects);
-    const strip = h("div", { class: "strip", role: "slider", tabindex: 0, "aria-label": "Dispatches in the order of a run", "aria-valuemin": 1, "aria-valuemax": bars.length }, drawing);
+    const rects = bars.map(({ begin, microseconds, kind }) => svg("rect", { class: `k-${kind}`, x: x(begin), y: 0, width: Math.max(x(microseconds), 0.5), height }));
+    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...rects);
+    const blocks = blocksOf(bars).map(({ name, begin, end }) => {
+      const block = h("span", {}, name);
+      block.style.setProperty("--begin", String(begin / Math.max(total, 1e-9)));
+      block.style.setProperty("--share", String((end - begin) / Math.max(total, 1e-9)));
+      return block;
+    });
+    const strip = h("div", { class: "strip", role: "slider", tabindex: 0, "aria-label": "Dispatches in the order of a run", "aria-valuemin": 1, "aria-valuemax": bars.length }, h("div", { class: "blocks", "aria-hidden": "true" }, ...blocks), drawing);
     let picked = 0;
     const pick = (index: number): void => {
       rects[picked]!.classList.remove("lit");
@@ -87,11 +91,11 @@ function barsOf({ dispatches }: RunProfile): readonly Bar[] {
 }
 
 /** Blocks of the model, from their first dispatch to their last. */
-function blocksOf(bars: readonly Bar[]): readonly { readonly begin: number; readonly end: number }[] {
-  const blocks = new Map<string, { begin: number; end: number }>();
+function blocksOf(bars: readonly Bar[]): readonly { readonly name: string; readonly begin: number; readonly end: number }[] {
+  const blocks = new Map<string, { name: string; begin: number; end: number }>();
   for (const { label, begin, microseconds } of bars) {
-    const block = /^blocks\.\d+/.exec(label)?.[0];
-    if (block !== undefined) blocks.set(block, { begin: blocks.get(block)?.begin ?? begin, end: begin + microseconds });
+    const block = /^blocks\.(\d+)/.exec(label)?.[1];
+    if (block !== undefined) blocks.set(block, { name: `block ${Number(block) + 1}`, begin: blocks.get(block)?.begin ?? begin, end: begin + microseconds });
   }
   return [...blocks.values()];
 }
