@@ -11,6 +11,7 @@ export type { ClassifyOptions, LoadOptions, ModelDefinition, Platform, Progress,
 export type { Prediction } from "./classify.js";
 export type { ImageKernels } from "./definition.js";
 export type { BufferAt, DeviceOutputs, DeviceTensor, EncodeIO } from "./device-outputs.js";
+export type { ProfiledDispatch, ProfileOptions, RunProfile } from "./profile.js";
 export type { RunManyOptions } from "./run-many.js";
 export type { AdapterInfo } from "./device.js";
 export type { DType, Needs, Plan, SelfTest, WeightRecipe } from "./plan.js";

@@ -6,7 +6,8 @@ import type { DeviceOutputs, EncodeIO } from "./device-outputs.js";
 import type { AdapterInfo } from "./device.js";
 import { VitcError } from "./errors.js";
 import { checkAlive, checkLoad, type Engine } from "./load.js";
-import type { DType } from "./plan.js";
+import type { DType, Plan } from "./plan.js";
+import type { ProfileOptions, RunProfile } from "./profile.js";
 import type { RunManyOptions } from "./run-many.js";
 import { run } from "./batches.js";
 import { Runner } from "./runner.js";
@@ -68,6 +69,11 @@ export class Model<Outputs extends object, Label extends string | undefined = ne
   /** Class names, one a logit; empty if the spec has none. */
   get labels(): readonly string[] {
     return this.runner.plan.labels;
+  }
+
+  /** The output that one wants first, and whether it holds a score for each class. */
+  get main(): Plan["main"] {
+    return this.runner.plan.main;
   }
 
   /** Tensors of the weight file that the model does not use; not empty only with `allowExtra`. */
@@ -172,6 +178,17 @@ export class Model<Outputs extends object, Label extends string | undefined = ne
   async selfTest(options?: RunOptions | null): Promise<SelfTestReport> {
     this.runner.checkUsable();
     return this.runner.selfTest(options?.signal);
+  }
+
+  /**
+   * Times each dispatch of a run, in its turn: the GPU's clock where the device has `timestamp-query` (a device of yours that was requested with
+   * it: models ask for none), else the wall clock around each dispatch alone. Beside it stands what the compiler's cost model expects.
+   * @throws VitcError (input) for runs and batches that it cannot do; DeviceLostError; the signal's reason.
+   */
+  async profile(options?: ProfileOptions | null): Promise<RunProfile> {
+    this.runner.checkUsable();
+    const { profileRun } = await import("./profile.js");
+    return this.runner.enqueue((engine) => profileRun(engine, options ?? {}), options?.signal);
   }
 
   /** Takes images now, and does something with them when those before are done. */

@@ -10,13 +10,13 @@ const mapRead = 0x1;
 const computeStage = 0x4;
 
 /** A pass this long can trip the watchdog of a slow adapter (Chromium's ends the GPU process), so there it is cut between dispatches. */
-const softwarePassFlops = 2e9;
+export const softwarePassFlops = 2e9;
 
 /** Uploads wait for the device after this many bytes. */
 const uploadBytes = 64 * 2 ** 20;
 
 /** A launch with its GPU objects. */
-interface Recorded {
+export interface Recorded {
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
   readonly workgroups: Launch["workgroups"];
@@ -70,7 +70,8 @@ export interface SessionOptions {
 export class Session {
   private readonly device: GPUDevice;
   private readonly software: boolean;
-  private readonly wait: Wait;
+  /** Waits for the device in the way that suits the platform. */
+  readonly wait: Wait;
   /** What others made for its runs, to be counted and freed with it. */
   readonly extras: Set<GPUBuffer | GPUTexture> = new Set();
   private uploading = 0;
@@ -193,6 +194,11 @@ export class Session {
     }
   }
 
+  /** The launches of a profile, in order. */
+  recorded(batch: number): readonly Recorded[] {
+    return this.profiles.get(batch)!.launches;
+  }
+
   /** Puts one profile into an encoder of somebody's, outside of passes: images come from `input`, each output goes to its range of `targets`. */
   encode(encoder: GPUCommandEncoder, batch: number, input: BufferRange, targets: readonly (BufferRange | undefined)[]): void {
     const recorded = this.profiles.get(batch)!;
@@ -277,7 +283,8 @@ export class Session {
   }
 }
 
-function dispatch(pass: GPUComputePassEncoder, { pipeline, bindGroup, workgroups }: Recorded): void {
+/** Puts a launch into a pass. */
+export function dispatch(pass: GPUComputePassEncoder, { pipeline, bindGroup, workgroups }: Recorded): void {
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, bindGroup);
   pass.dispatchWorkgroups(...workgroups);

@@ -1,0 +1,1 @@
+export declare const attention_b1_t65_h4_d32_tiled_4x32: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m1_n128_k256_bias_residual_quad_4x4_w8: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m1_n128_k256_bias_residual_register_8x8_w8x8: string;

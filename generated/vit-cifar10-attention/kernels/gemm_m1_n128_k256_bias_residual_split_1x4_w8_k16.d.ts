@@ -1,0 +1,1 @@
+export declare const gemm_m1_n128_k256_bias_residual_split_1x4_w8_k16: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m1_n256_k128_norm0p000001_bias_gelu_split_1x4_w8_k16: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m65_n128_k128_bias_residual_quad_16x4_w8: string;

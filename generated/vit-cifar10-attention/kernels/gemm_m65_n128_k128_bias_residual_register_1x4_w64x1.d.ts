@@ -1,0 +1,1 @@
+export declare const gemm_m65_n128_k128_bias_residual_register_1x4_w64x1: string;

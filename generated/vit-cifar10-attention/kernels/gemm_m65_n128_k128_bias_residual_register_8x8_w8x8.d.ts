@@ -1,0 +1,1 @@
+export declare const gemm_m65_n128_k128_bias_residual_register_8x8_w8x8: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m65_n128_k256_bias_residual_staged_32x32x8_each4x4_split4: string;

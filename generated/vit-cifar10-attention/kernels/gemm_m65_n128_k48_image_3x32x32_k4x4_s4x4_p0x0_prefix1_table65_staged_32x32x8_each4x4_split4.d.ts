@@ -1,0 +1,1 @@
+export declare const gemm_m65_n128_k48_image_3x32x32_k4x4_s4x4_p0x0_prefix1_table65_staged_32x32x8_each4x4_split4: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m65_n256_k128_norm0p000001_bias_gelu_quad_16x4_w8: string;

@@ -1,0 +1,1 @@
+export declare const gemm_m65_n256_k128_norm0p000001_bias_gelu_staged_32x32x8_each4x4_split4: string;

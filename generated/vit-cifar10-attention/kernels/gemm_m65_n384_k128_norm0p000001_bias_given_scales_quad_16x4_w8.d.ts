@@ -1,0 +1,1 @@
+export declare const gemm_m65_n384_k128_norm0p000001_bias_given_scales_quad_16x4_w8: string;

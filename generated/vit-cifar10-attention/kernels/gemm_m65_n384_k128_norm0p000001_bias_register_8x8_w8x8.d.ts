@@ -1,0 +1,1 @@
+export declare const gemm_m65_n384_k128_norm0p000001_bias_register_8x8_w8x8: string;

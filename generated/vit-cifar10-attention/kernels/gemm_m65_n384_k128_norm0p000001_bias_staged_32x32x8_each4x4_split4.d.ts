@@ -1,0 +1,1 @@
+export declare const gemm_m65_n384_k128_norm0p000001_bias_staged_32x32x8_each4x4_split4: string;

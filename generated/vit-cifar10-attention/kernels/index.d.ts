@@ -1,0 +1,2 @@
+/** WGSL by kernel id. */
+export declare const kernels: Readonly<Record<string, string>>;

@@ -1,0 +1,1 @@
+export declare const l2_normalize_r1_w128: string;

@@ -1,0 +1,336 @@
+/** The page of examples/browser, built by Vite and served under `default-src 'self'`, as somebody with a photograph meets it. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
+import * as assert from "uvu/assert";
+import { build } from "vite";
+import { topClasses } from "../../runtime/classify.js";
+import type { Tensor } from "../../runtime/tensor.js";
+import cifar10 from "../../specs/vit-cifar10.js";
+import { softwareReason } from "../tools/adapter.js";
+import { findChromium, launch } from "../tools/chromium.js";
+import { fixturePath } from "../tools/fixtures.js";
+import { importPackage, temporaryFolder, writeCompiled } from "../tools/packages.js";
+import { serve, type Server } from "../tools/serve.js";
+import { skipAll, suite } from "../tools/suite.js";
+
+const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const weights = fixturePath("vit-cifar10/model.safetensors");
+const photo = (name: string): string => fixturePath(`vit-cifar10/photos/${name}.png`);
+
+const found = await findChromium();
+const reason = (await softwareReason()) ?? ("reason" in found ? found.reason : undefined);
+if (reason !== undefined || "reason" in found) skipAll("the page of examples/browser", reason ?? "no browser");
+else {
+  const test = suite("the page of examples/browser");
+  const root = temporaryFolder("page");
+  let browser: Browser;
+  let server: Server;
+  /** What Node makes of photographs, with the same package. */
+  const inNode = await (await importPackage(at("generated/vit-cifar10-attention"))).load({ weights, adapter: "software", onNotice: () => {} });
+
+  test.before(async () => {
+    await build({ root: at("examples/browser"), configFile: at("examples/vite.config.ts"), logLevel: "warn", build: { outDir: join(root, "page"), emptyOutDir: true } });
+    server = await serve({ "/": join(root, "page") }, 0, { "content-security-policy": "default-src 'self'", "last-modified": "Sat, 01 Nov 2025 00:00:00 GMT" });
+    browser = await launch({ ...found, args: [...found.args, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] });
+  });
+  test.after(async () => {
+    inNode.dispose();
+    await browser.close();
+    await server.close();
+  });
+
+  interface Opened {
+    readonly page: Page;
+    readonly context: BrowserContext;
+  }
+
+  /** Opens the page and gives it to `action`; then nothing may have been logged, thrown or asked of another server. */
+  async function withPage(action: (opened: Opened) => Promise<void>, options: BrowserContextOptions & { readonly script?: string; readonly loaded?: boolean; readonly before?: (context: BrowserContext) => Promise<void> } = {}): Promise<void> {
+    const { script, loaded = true, before, ...rest } = options;
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...rest });
+    const page = await context.newPage();
+    const [said, elsewhere]: [string[], string[]] = [[], []];
+    page.on("console", (message) => void (["error", "warning"].includes(message.type()) && said.push(message.text())));
+    page.on("pageerror", (error) => said.push(error.message));
+    page.on("request", (request) => void (request.url().startsWith(server.url) || elsewhere.push(request.url())));
+    try {
+      if (script !== undefined) await page.addInitScript(script);
+      await before?.(context);
+      await page.goto(`${server.url}/`);
+      if (loaded) await page.locator("#top li").first().waitFor({ state: "attached" });
+      await action({ page, context });
+      assert.equal([said, elsewhere], [[], []]);
+    } finally {
+      await context.close();
+    }
+  }
+
+  const predictions = (page: Page): Promise<unknown> => page.evaluate(`[...document.querySelectorAll("#top li")].map((row) => ({ label: row.querySelector(".label").textContent, probability: Number(row.querySelector("data").value) }))`);
+  /** Waits until the page shows Node's five classes, with their probabilities. */
+  async function expectPredictions(page: Page, file: string, within = 1e-5): Promise<void> {
+    const outputs = await inNode.run(file);
+    const expected = topClasses(outputs["logits"]!, cifar10.labels!, 5);
+    await eventually(async () => ((await predictions(page)) as { label: string }[]).map(({ label }) => label), expected.map(({ label }) => label));
+    const shown = (await predictions(page)) as { probability: number }[];
+    shown.forEach(({ probability }, i) => assert.ok(Math.abs(probability - expected[i]!.probability) < within, `${probability} beside ${expected[i]!.probability}`));
+  }
+
+  /** Hands files to the page as a drop or a paste does. */
+  const give = (page: Page, kind: "drop" | "paste", path: string, type = "image/png"): Promise<unknown> =>
+    page.evaluate(`(() => {
+      const bytes = Uint8Array.from(atob(${JSON.stringify(readFileSync(path).toString("base64"))}), (letter) => letter.charCodeAt(0));
+      const data = new DataTransfer();
+      data.items.add(new File([bytes], ${JSON.stringify(path.slice(path.lastIndexOf("/") + 1))}, { type: ${JSON.stringify(type)} }));
+      document.body.dispatchEvent(${kind === "drop" ? `new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })` : `new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })`});
+    })()`);
+
+  /** A number for what the worker drew. */
+  const overlay = (page: Page): Promise<string> =>
+    page.evaluate(`(() => {
+      const drawn = document.querySelector(".overlay");
+      const copy = new OffscreenCanvas(drawn.width, drawn.height);
+      const context = copy.getContext("2d");
+      context.drawImage(drawn, 0, 0);
+      let hash = 0;
+      const { data } = context.getImageData(0, 0, drawn.width, drawn.height);
+      for (let i = 0; i < data.length; i++) hash = (Math.imul(hash, 31) + data[i]) | 0;
+      return drawn.width + " " + drawn.height + " " + hash;
+    })()`);
+  const note = (page: Page): Promise<string> => page.locator("#attention-note").innerText();
+
+  test("photographs that are dropped, pasted and picked give Node's five classes; what is none is said", async () => {
+    await withPage(async ({ page }) => {
+      await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
+      await give(page, "drop", photo("ship-02"));
+      await expectPredictions(page, photo("ship-02"));
+      await give(page, "paste", photo("frog-01"));
+      await expectPredictions(page, photo("frog-01"));
+      await page.setInputFiles("#file", fixturePath("preprocess/images/astronaut.jpg"));
+      await eventually(() => page.locator("#picture").getAttribute("aria-label"), "Photograph: astronaut.jpg");
+      // Decoders of JPEG differ by a step or two of some pixels.
+      await expectPredictions(page, fixturePath("preprocess/images/astronaut.jpg"), 0.01);
+      await give(page, "drop", fixturePath("vit-cifar10/config.json"), "image/jpeg");
+      await eventually(async () => (await page.locator("#photograph-problem").innerText()).startsWith("config.json is no photograph"), true);
+      await give(page, "drop", photo("truck-03"));
+      await expectPredictions(page, photo("truck-03"));
+      assert.is(await page.locator("#photograph-problem").innerText(), "");
+    });
+  });
+
+  test("attention is that of the run, and the overlay changes with the patch, the block and the head", async () => {
+    await withPage(async ({ page }) => {
+      const outputs = await inNode.run(fixturePath("preprocess/images/cat.png"));
+      /** The patch that a query takes most from, in the page's words: places from 1, the class token is the first. */
+      const strongest = (map: Tensor, head: number, query: number): string => {
+        const row = [...map.subarray((head * 65 + query) * 65, (head * 65 + query + 1) * 65)];
+        const best = row.indexOf(Math.max(...row.slice(1)), 1);
+        return `row ${Math.floor((best - 1) / 8) + 1}, column ${((best - 1) % 8) + 1} (${(100 * row[best]!).toFixed(1)} %)`;
+      };
+      const seen = new Set([await overlay(page)]);
+      const changed = async (): Promise<void> => {
+        await eventually(async () => !seen.has(await overlay(page)), true);
+        seen.add(await overlay(page));
+      };
+      assert.match(await note(page), /^The class token takes most .* \(rollout\)/);
+      await page.selectOption("#attention-of", "block");
+      await page.selectOption("#attention-block", "2");
+      await page.selectOption("#attention-head", "1");
+      await eventually(async () => (await note(page)).includes(`${strongest(outputs["blocks.2.attn"]!, 1, 0)} in block 3, head 2`), true);
+      await changed();
+      const box = (await page.locator("#patches").boundingBox())!;
+      await page.mouse.click(box.x + (5.5 * box.width) / 8, box.y + (2.5 * box.height) / 8);
+      await eventually(async () => (await note(page)).startsWith("The patch in row 3, column 6 takes most"), true);
+      assert.ok((await note(page)).includes(strongest(outputs["blocks.2.attn"]!, 1, 1 + 2 * 8 + 5)), await note(page));
+      await changed();
+      await page.selectOption("#attention-head", "3");
+      await eventually(async () => (await note(page)).includes(strongest(outputs["blocks.2.attn"]!, 3, 1 + 2 * 8 + 5)), true);
+      await changed();
+      await page.selectOption("#attention-of", "nothing");
+      await eventually(() => note(page), "");
+      await changed();
+    });
+  });
+
+  test("without a mouse: a photograph, patches, the timeline and the tabs", async () => {
+    await withPage(async ({ page }) => {
+      const focused = (): Promise<string> => page.evaluate(`document.activeElement.id || document.activeElement.getAttribute("aria-label")`);
+      const order: string[] = [];
+      for (let i = 0; i < 40 && !order.includes("measure"); i++) {
+        await page.keyboard.press("Tab");
+        const name = await focused();
+        order.push(name);
+        // What has the focus is seen to have it.
+        assert.ok(await page.evaluate(`[document.activeElement, document.activeElement.closest("label")].some((one) => one && getComputedStyle(one).outlineStyle !== "none")`), name);
+        if (name === "patches") {
+          await page.keyboard.press("ArrowRight");
+          await page.keyboard.press("ArrowRight");
+          await page.keyboard.press("ArrowUp");
+          await eventually(async () => (await note(page)).startsWith("The patch in row 4, column 6"), true);
+          await page.keyboard.press("Escape");
+          await eventually(async () => (await note(page)).startsWith("The class token"), true);
+        }
+        if (name === "Sample: ship") {
+          await page.keyboard.press("Enter");
+          await expectPredictions(page, photo("ship-08"));
+        }
+      }
+      for (const name of ["tab-photograph", "patches", "file", "camera", "Sample: cat", "attention-of", "measure"]) assert.ok(order.includes(name), `${name} among ${order.join(", ")}`);
+      await page.keyboard.press("Enter");
+      await page.locator("#timeline-lead", { hasText: "clock" }).waitFor();
+      const dispatches = page.getByRole("slider");
+      assert.is(await dispatches.getAttribute("aria-valuemax"), "42");
+      await dispatches.focus();
+      await page.keyboard.press("Home");
+      assert.match((await dispatches.getAttribute("aria-valuetext"))!, /^patch_embed\.proj, \d/);
+      await page.keyboard.press("ArrowRight");
+      assert.match((await dispatches.getAttribute("aria-valuetext"))!, /^blocks\.0\.attn\.qkv, \d/);
+      await page.locator("#tab-photograph").focus();
+      await page.keyboard.press("ArrowRight");
+      assert.equal([await focused(), await page.locator("#compare").isVisible(), await page.locator("#photograph").isVisible()], ["tab-compare", true, false]);
+    });
+  });
+
+  test("the page itself never touches the GPU, and its clock goes on while a model loads and runs", async () => {
+    const script = `
+      globalThis.ticks = [performance.now()];
+      setInterval(() => ticks.push(performance.now()), 10);
+      globalThis.devices = 0;
+      const request = GPUAdapter.prototype.requestDevice;
+      GPUAdapter.prototype.requestDevice = function (...args) { devices++; return request.apply(this, args); };`;
+    await withPage(async ({ page }) => {
+      await page.getByRole("button", { name: "Sample: horse" }).click();
+      await expectPredictions(page, photo("horse-06"));
+      const { longest, devices } = (await page.evaluate(`({ longest: Math.max(...ticks.slice(1).map((tick, i) => tick - ticks[i])), devices })`)) as { longest: number; devices: number };
+      assert.is(devices, 0);
+      assert.is(page.workers().length, 1);
+      // The software adapter computes on the same two cores.
+      assert.ok(longest < 700, `${longest} ms without a tick`);
+    }, { script });
+  });
+
+  test("a device that is destroyed in the middle of a run is replaced, and the run answers", async () => {
+    await withPage(async ({ page }) => {
+      await page.locator("#device-loss summary").click();
+      await page.evaluate(`document.querySelector("[aria-label='Sample: truck']").click()`);
+      // As soon as the run is on its way.
+      await page.evaluate(`new Promise((done) => { const wait = () => (document.body.dataset.running ? (document.getElementById("lose").click(), done()) : setTimeout(wait)); wait(); })`);
+      await expectPredictions(page, photo("truck-05"));
+      await eventually(async () => (await page.locator("#notices").innerText()).includes("lost"), true);
+      await give(page, "drop", photo("deer-03"));
+      await expectPredictions(page, photo("deer-03"));
+      await page.click("#measure");
+      await page.locator("#timeline-lead", { hasText: "clock" }).waitFor();
+    });
+  });
+
+  test("two packages are compared in turns", async () => {
+    await withPage(async ({ page }) => {
+      await page.click("#tab-compare");
+      await page.setInputFiles("#compare-files", [photo("ship-02"), photo("cat-01"), photo("deer-03")]);
+      await page.click("#compare-start");
+      await page.locator("#compare-results table").last().waitFor({ timeout: 60_000 });
+      const [latency, agreement] = await page.locator("#compare-results").locator("section").all();
+      const medians = (await latency!.locator("data").evaluateAll((all) => all.map((each) => Number((each as HTMLDataElement).value)))) as number[];
+      assert.ok(medians.length === 2 && medians.every((median) => median > 1 && median < 5000), medians.join());
+      const [a, b] = medians as [number, number];
+      const ratio = Math.max(a, b) / Math.min(a, b);
+      assert.is(await latency!.locator(".verdict").innerText(), ratio < 1.02 ? "Both take the same, within 2 %." : `${a < b ? "A" : "B"} is ${ratio.toFixed(2)} times as fast.`);
+      // The same weights: whatever else is computed beside, classes are the same.
+      assert.match(await agreement!.locator(".verdict").innerText(), /^The same best class for 3 of 3 photographs; probabilities differ by at most \d\.\de-[6-9]\.$/);
+      assert.is(await agreement!.locator("tbody tr").count(), 3);
+      assert.is(page.workers().length, 1, "those of the comparison are ended");
+    });
+  });
+
+  test("a package of the user's own, from a folder, with weights from it or beside it", async () => {
+    const folder = join(root, "mine");
+    mkdirSync(folder);
+    await writeCompiled(join(folder, "my-vit"), { ...cifar10, name: "my-vit", batch: [1] });
+    await writeCompiled(join(folder, "shared"), cifar10, { sharedRuntime: true });
+    mkdirSync(join(folder, "empty"));
+    writeFileSync(join(folder, "empty/readme.txt"), "nothing");
+    await withPage(async ({ page }) => {
+      const menu = page.locator("#model-menu");
+      const open = async (name: string): Promise<void> => menu.locator("input[webkitdirectory]").setInputFiles(join(folder, name));
+      await open("shared");
+      await eventually(async () => (await menu.locator(".problem").innerText()).includes("--shared-runtime"), true);
+      await open("empty");
+      await eventually(async () => (await menu.locator(".problem").innerText()).startsWith("empty is no package of vitc"), true);
+      await open("my-vit");
+      await menu.getByText("This folder has no weights.").waitFor();
+      await menu.locator("input[type=file]").last().setInputFiles(weights);
+      await eventually(async () => (await page.locator("#timeline-lead").innerText()).startsWith("34 dispatches"), true);
+      await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
+      assert.match(await note(page), /^This package returns no attention maps/);
+      assert.is(await menu.locator("select").inputValue(), "my-vit");
+    });
+  });
+
+  test("the camera's photograph is run like any other", async () => {
+    await withPage(async ({ page }) => {
+      await page.click("#camera");
+      await page.locator("#camera-take:enabled").click();
+      await eventually(() => page.locator("#picture").getAttribute("aria-label"), "Photograph: camera.png");
+      await eventually(async () => ((await predictions(page)) as unknown[]).length, 5);
+      assert.is(await page.locator("#camera-dialog").isVisible(), false);
+    }, { permissions: ["camera"] });
+  });
+
+  test("loading can be stopped, and another package chosen", async () => {
+    await withPage(async ({ page, context }) => {
+      await eventually(async () => (await page.locator("#load-status").innerText()).includes("Stop"), true);
+      await page.locator("#load-status button").click();
+      await eventually(() => page.locator("#load-status").innerText(), "Stopped. Choose a package to load it.");
+      await context.unroute("**/*.safetensors");
+      await page.locator("#model-menu select").selectOption("vit-cifar10");
+      await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
+    }, { loaded: false, before: async (context) => void (await context.route("**/*.safetensors", () => undefined)) });
+  });
+
+  for (const [what, script, words] of [
+    ["no WebGPU", `Object.defineProperty(Navigator.prototype, "gpu", { value: undefined })`, "This browser has no WebGPU"],
+    ["no adapter", `GPU.prototype.requestAdapter = () => Promise.resolve(null)`, "found no graphics adapter"],
+  ] as const) {
+    test(`with ${what} the page says what to do, this browser first`, async () => {
+      await withPage(async ({ page }) => {
+        await page.locator("#unsupported").waitFor();
+        assert.ok((await page.locator("#unsupported-reason").innerText()).includes(words));
+        assert.is(await page.locator("#unsupported-advice dt").first().innerText(), "Chrome (this browser)");
+        assert.is(await page.locator("#unsupported-advice dt").count(), 5);
+        assert.is(await page.locator("main").isVisible(), false);
+      }, { script, loaded: false });
+    });
+  }
+
+  test("fits a phone of 390 pixels, in both tabs, in light and in dark", async () => {
+    await withPage(async ({ page }) => {
+      const width = (): Promise<number> => page.evaluate("document.documentElement.scrollWidth");
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        assert.is(await width(), 390);
+        await page.click("#tab-compare");
+        assert.is(await width(), 390);
+        await page.click("#tab-photograph");
+      }
+      await page.click("#timeline summary");
+      assert.is(await width(), 390);
+    }, { viewport: { width: 390, height: 844 } });
+  });
+
+  test.run();
+}
+
+/** Reads until `expected` comes out: what follows a click or a key reaches the page after it has returned. */
+async function eventually<T>(read: () => Promise<T>, expected: T): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  let value = await read();
+  while (!isDeepStrictEqual(value, expected) && performance.now() < deadline) {
+    await setTimeout(30);
+    value = await read();
+  }
+  assert.equal(value, expected);
+}
