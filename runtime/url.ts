@@ -64,8 +64,9 @@ async function openHttp(url: URL, name: string, firstBytes: number, { signal, pa
   }
   const version = versionOf(response, size);
 
-  const readRange = async (offset: number, length: number, readSignal: AbortSignal | undefined, answer?: Response): Promise<Uint8Array<ArrayBuffer>> => {
-    const arriving: Arriving = { bytes: new Uint8Array(length), count: 0 };
+  const readRange = async (offset: number, bytes: Uint8Array<ArrayBuffer>, readSignal: AbortSignal | undefined, answer?: Response): Promise<Uint8Array<ArrayBuffer>> => {
+    const { length } = bytes;
+    const arriving: Arriving = { bytes, count: 0 };
     await persist(name, pauses, readSignal, () => arriving.count, async (first) => {
       const from = offset + arriving.count;
       // No If-Range: from another origin it needs a preflight that many servers refuse, and each answer tells by itself which file it is of.
@@ -82,18 +83,18 @@ async function openHttp(url: URL, name: string, firstBytes: number, { signal, pa
       }
       await fill(arriving, arriving.count, part, name, `of ${length} bytes from byte ${offset}`, stall, readSignal);
     });
-    return arriving.bytes;
+    return bytes;
   };
 
-  const first = await readRange(0, Math.min(size, firstBytes), signal, response);
+  const first = await readRange(0, new Uint8Array(Math.min(size, firstBytes)), signal, response);
   const source: WeightsSource = {
     name,
     size,
-    read: async (offset, length, readSignal) => {
+    read: async (offset, length, readSignal, into) => {
       checkRange(name, size, offset, length);
       if (length === 0) return new Uint8Array(0);
       if (offset + length <= first.length) return first.subarray(offset, offset + length);
-      return readRange(offset, length, readSignal);
+      return readRange(offset, into ?? new Uint8Array(length), readSignal);
     },
   };
   return { source, version };

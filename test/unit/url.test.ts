@@ -191,6 +191,7 @@ test("a server that stays silent is a typed error, and one that is slow is none"
       clearInterval(timer);
       response.end();
     }, 20);
+    response.on("close", () => clearInterval(timer));
   };
   await withServer(slow, async ({ url }) => {
     const source = await fromUrl(url, { pauses: [], stall: 300 });
