@@ -24,6 +24,15 @@ const attentions: Readonly<Record<string, AttentionCase>> = {
   "a scale of its own": { tokens: 13, heads: 2, headDim: 12, scale: 0.15 },
 };
 
+/** Cases for every candidate: several tiles of every form and a rest in the last, and heads that 4 does not divide. */
+const everyCandidate = new Set(["197 tokens", "13 tokens, one head of 30", "one query of 197 tokens"]);
+
+/** The forms with workgroup memory take seconds to compile: the other cases have one of them, another from case to case, beside all others. */
+function oneTiled(choices: readonly string[], turn: number): readonly string[] {
+  const tiled = choices.filter((name) => name.startsWith("tiled"));
+  return choices.filter((name) => !name.startsWith("tiled") || name === tiled[turn % tiled.length]);
+}
+
 const reason = await softwareReason();
 if (reason) skipAll("attention", reason);
 else {
@@ -31,7 +40,10 @@ else {
   const { device } = await openKernelDevice();
 
   for (const dtype of dtypesOf(device)) {
-    for (const [title, options] of Object.entries(attentions)) test(`${dtype}: ${title}`, () => compareCandidates(device, attention(options, dtype)));
+    Object.entries(attentions).forEach(([title, options], i) => {
+      const of = attention(options, dtype);
+      test(`${dtype}: ${title}`, () => compareCandidates(device, of, everyCandidate.has(title) ? {} : { choices: oneTiled(choicesFor(device, of), i) }));
+    });
   }
 
   test("the inputs are what the titles say: scores reach 50 and stay there", () => {

@@ -13,6 +13,8 @@ import { killAll, runInChild, type SuiteResult } from "./pool.js";
 const mostChildren = 2;
 const sharedFolders = new Set(["unit", "golden"]);
 const ignoredFolders = new Set(["node_modules", "fixtures", "consumer"]);
+/** Suites of a minute and more, the longest first: what begins last must not end long after the rest. */
+const longest = ["numerics/gemm", "device/families", "numerics/heads", "numerics/attention", "cli/bench", "cli/commands", "package/pack", "package/consumer"].map((name) => `${name}.test.ts`);
 const sharedTimeoutMilliseconds = 120_000;
 const ownTimeoutMilliseconds = 600_000;
 
@@ -61,13 +63,19 @@ function nameOf(file: string): string {
   return join(basename(root), relative(root, file)).replaceAll("\\", "/");
 }
 
+/** A suite's place among the longest, or the one behind them. */
+function rank(file: string): number {
+  const place = longest.indexOf(relative(root, file).replaceAll("\\", "/"));
+  return place < 0 ? longest.length : place;
+}
+
 async function runJobs(files: readonly string[]): Promise<void> {
   const isShared = (file: string): boolean => sharedFolders.has(relative(root, file).split(/[\\/]/)[0] ?? "");
   const lanes = Math.min(mostChildren, availableParallelism());
   const shared = files.filter(isShared);
   const jobs = [
     ...Array.from({ length: lanes }, (_, lane) => ({ files: shared.filter((_file, index) => index % lanes === lane), timeout: sharedTimeoutMilliseconds })),
-    ...files.filter((file) => !isShared(file)).map((file) => ({ files: [file], timeout: ownTimeoutMilliseconds })),
+    ...files.filter((file) => !isShared(file)).toSorted((a, b) => rank(a) - rank(b)).map((file) => ({ files: [file], timeout: ownTimeoutMilliseconds })),
   ];
   const next = jobs.values();
   const work = async (): Promise<void> => {
