@@ -58,7 +58,7 @@ export interface Reference {
   readonly expected: readonly number[];
   /** Root mean square of the whole output. */
   readonly scale: number;
-  /** What computed it: `f64`, the interpreter; or the name of an adapter, in f32. */
+  /** What computed it: `f64`, the interpreter; or `f32 on` an adapter. */
   readonly by: string;
 }
 

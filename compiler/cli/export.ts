@@ -1,13 +1,10 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { stat } from "node:fs/promises";
 import { dirname, extname, relative, resolve } from "node:path";
-import type { WeightRecipe } from "../../runtime/plan.js";
-import type { Graph } from "../ir/graph.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { UserError, type Cli } from "./context.js";
 import { mebibytes, plural, some } from "./format.js";
 import { loadSpec, specArgument } from "./load-spec.js";
-import { namingsOf } from "../families/namings.js";
 import { imageOption, jsonOption, parseWhole, patchOption, withOverrides } from "./options.js";
 
 interface Options {
@@ -57,7 +54,7 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
 
   const graph = inference.run(buildGraph(spec, { batch: 1 }), () => {});
   const model = toOnnx(graph, { batch: options.batch, metadata: metadataOf(spec) });
-  const [{ loadWeights, toSource }, { fromPath }] = await Promise.all([import("../../runtime/weights.js"), import("../../runtime/node.js")]);
+  const [{ loadWeights, toSource }, { fromPath }, { plainRecipe }] = await Promise.all([import("../../runtime/weights.js"), import("../../runtime/node.js"), import("./reference.js")]);
   const { signal } = cli;
   // Two letters at least: C:\weights is a path.
   const source = /^[a-z][a-z0-9+.-]+:/i.test(options.weights) ? await toSource(options.weights, { signal }) : await fromPath(resolve(cli.cwd, options.weights));
@@ -69,7 +66,7 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
       file,
       model,
       async (put) => {
-        const report = await loadWeights(recipeOf(spec, graph), source, {
+        const report = await loadWeights(plainRecipe(spec, graph), source, {
           allowExtra: options.allowExtra,
           signal,
           onProgress: ({ loaded, total }) => line.update(loaded / Math.max(1, total)),
@@ -110,12 +107,6 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
   cli.print(`${options.onnx}: ${plural(model.nodes.length, "node")}, ${plural(parameters, "parameter")}, ${mebibytes(written.bytes)} (ONNX, opset ${opsetVersion}, ${options.batch === undefined ? "any batch" : `batch ${options.batch}`})`);
   if (written.external) cli.print(`${relative(cli.cwd, written.external.path)}: its weights, ${mebibytes(written.external.bytes)}; keep both files together`);
 }
-
-/** Every parameter as it is, one a buffer: what `run` asks of a weight file, without the layouts of kernels. */
-const recipeOf = (spec: ResolvedSpec, { parameters }: Graph): WeightRecipe => ({
-  ...namingsOf(spec, parameters.map(({ name }) => name)),
-  tensors: parameters.map(({ name, value: { shape } }, buffer) => ({ name, buffer, offset: 0, dtype: "f32", shape, sources: [{ names: [name], shape }], steps: [] })),
-});
 
 /** What the graph does not say, and whoever runs the file has to know. */
 const metadataOf = ({ preprocess, labels }: ResolvedSpec): Record<string, string> => ({

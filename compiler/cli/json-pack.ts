@@ -22,6 +22,7 @@ export const packShape = z.strictObject({
       sha256: z.string(),
     })).readonly(),
   })).readonly().describe("One a dtype, in the package's order of preference."),
+  reference: z.strictObject({ output: z.string().describe("The output that self-tests compare."), by: z.string().describe("What computed it: f64, or f32 on an adapter.") }).nullable().describe("What a whole run should give; null where there is none."),
   ignored: z.array(z.string()).readonly().describe("Tensors of the weight file that the model does not use."),
   notices: z.array(z.string()).readonly().describe("What a user should know: a dtype that the weights do not fit."),
   removed: z.array(z.string()).readonly().describe("Shards of the manifest before that this one does not name, relative to it."),

@@ -83,7 +83,7 @@ export class ShardFolder {
    * Writes the manifest, and removes the shards that only the manifest before it named.
    * @returns the names of those.
    */
-  async publish(content: Pick<PackedManifest, "vitc" | "name" | "variants">, signal: AbortSignal): Promise<readonly string[]> {
+  async publish(content: Pick<PackedManifest, "vitc" | "name" | "variants" | "reference">, signal: AbortSignal): Promise<readonly string[]> {
     const manifest: PackedManifest = { format: packedFormat, version: packedVersion, ...content };
     const before = await shardsNamed(join(this.folder, manifestName));
     const temporary = this.newTemporary();

@@ -4,7 +4,7 @@ import { basename, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { WeightsError } from "../../runtime/errors.js";
 import { fromPath } from "../../runtime/node.js";
-import { recipeHash, type PackedVariant } from "../../runtime/packed.js";
+import { recipeHash, type PackedVariant, type Reference } from "../../runtime/packed.js";
 import type { DType, Plan, WeightRecipe } from "../../runtime/plan.js";
 import { openWeights, toSource, uploadWeights, type WeightsSource } from "../../runtime/weights.js";
 import { readProvenance } from "../emit/write.js";
@@ -24,6 +24,7 @@ interface Options {
   readonly shardBytes: number;
   readonly allowExtra?: boolean;
   readonly force?: boolean;
+  readonly reference: boolean;
   readonly json?: boolean;
 }
 
@@ -43,6 +44,7 @@ export function packCommand(cli: Cli): Command {
     .addOption(dtypesOption("dtypes to pack, as f32,f16 (default: all that the package was compiled for)"))
     .addOption(new Option("--shard-bytes <n>", "bytes of the largest shard").argParser(parseShardBytes).default(standardShardBytes))
     .option("--allow-extra", "ignore tensors of the weight file that the model does not use")
+    .option("--no-reference", "leave out what a whole run should give, which self-tests compare: larger models take a run here for it")
     .option("--force", "replace the weights.json that is there, and its shards")
     .addOption(jsonOption())
     .addHelpText(
@@ -84,6 +86,7 @@ async function pack(cli: Cli, reference: string, options: Options): Promise<void
   let variants: readonly PackedVariant[];
   let ignored: readonly string[] = [];
   let removed: readonly string[];
+  let whole: Reference | undefined;
   try {
     const source = await openSource(weights, signal);
     // Refused before anything is written.
@@ -103,7 +106,13 @@ async function pack(cli: Cli, reference: string, options: Options): Promise<void
         }
       }
       variants = packed;
-      removed = await shards.publish({ vitc: version, name: found.plan.name, variants }, signal);
+      if (options.reference) {
+        line.update(1, "(a run, for self-tests)");
+        const made = await (await import("./reference.js")).referenceOf(found, weights, source, { allowExtra: options.allowExtra, signal });
+        if (typeof made === "string") notices.push(`self-tests will compare no whole run: ${made}`);
+        else whole = made;
+      }
+      removed = await shards.publish({ vitc: version, name: found.plan.name, variants, ...(whole && { reference: whole }) }, signal);
     } finally {
       await shards.discard();
     }
@@ -116,7 +125,7 @@ async function pack(cli: Cli, reference: string, options: Options): Promise<void
   }
 
   const bytes = variants.flatMap(({ shards }) => shards).reduce((sum, shard) => sum + shard.bytes, 0);
-  if (options.json === true) return cli.json(packShape, { name: found.plan.name, package: found.folder, weights, file: join(folder, manifestName), bytes, variants, ignored, notices, removed });
+  if (options.json === true) return cli.json(packShape, { name: found.plan.name, package: found.folder, weights, file: join(folder, manifestName), bytes, variants, reference: whole ? { output: whole.output, by: whole.by } : null, ignored, notices, removed });
   for (const notice of notices) cli.say(notice);
   if (ignored.length > 0) cli.say(`${plural(ignored.length, "tensor")} of the weight file ${ignored.length === 1 ? "is" : "are"} not used: ${some(ignored)}`);
   if (removed.length > 0) cli.say(`removed ${plural(removed.length, "shard")} of the weights before`);

@@ -34,7 +34,7 @@ export function writeIndex(file: SourceFile, spec: ResolvedSpec, variants: reado
     file.addImportDeclaration({ moduleSpecifier: `./${planFile}.js`, namedImports: [alias("plan")] });
     file.addImportDeclaration({ moduleSpecifier: `./${weightsFile}.js`, namedImports: [alias("recipe")] });
   });
-  file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "VitcError", "WeightsError"] });
+  file.addExportDeclaration({ moduleSpecifier: imports.codegen, namedExports: ["AdapterError", "DeviceLostError", "InputError", "OutOfMemoryError", "SelfTestError", "VitcError", "WeightsError"] });
   file.addExportDeclaration({ moduleSpecifier: imports.codegen, isTypeOnly: true, namedExports: ["AdapterInfo", "BufferInput", "CanRun", "DeviceImage", "DeviceOutputs", "DeviceTensor", "EncodedImage", "Estimate", "EstimateInput", "EstimateOptions", "ImagePixels", "Model", "ModelInput", "Photograph", "Prediction", "Progress", "RunManyOptions", "RunOptions", "SelfTestReport", "Tensor", "TensorInput", "WeightsInput", "WeightsSource"] });
 
   file.addInterface({

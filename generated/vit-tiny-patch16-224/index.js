@@ -3,7 +3,7 @@ import { canRunModel, estimateModel, loadModel } from "vitc/runtime/codegen";
 import { kernels } from "./kernels/index.js";
 import { plan } from "./plan.js";
 import { recipe } from "./weights.js";
-export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
+export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, SelfTestError, VitcError, WeightsError } from "vitc/runtime/codegen";
 /** What a run takes: images of 3 x 224 x 224 (channels, height, width) once preprocessed. */
 export const input = { channels: 3, height: 224, width: 224 };
 /** What the model needs of a device beyond WebGPU's defaults, its GPU memory and its download in bytes, by dtype in the order of preference. */

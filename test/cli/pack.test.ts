@@ -10,8 +10,10 @@ import { packShape, type PackReport } from "../../compiler/cli/json-pack.js";
 import { cutBuffers } from "../../compiler/cli/pack-shards.js";
 import { compile } from "../../compiler/compile.js";
 import type { ViTSpec } from "../../compiler/spec/types.js";
-import { findSoftwareAdapter } from "../../runtime/node.js";
-import { recipeHash, type PackedManifest } from "../../runtime/packed.js";
+import { importPackage } from "../../compiler/cli/run-package.js";
+import { referenceOf } from "../../compiler/cli/reference.js";
+import { findSoftwareAdapter, fromPath } from "../../runtime/node.js";
+import { recipeHash, type PackedManifest, type Reference } from "../../runtime/packed.js";
 import type { WeightRecipe } from "../../runtime/plan.js";
 import { fromBytes, loadWeights } from "../../runtime/weights.js";
 import { noteFixture, readTensors } from "../tools/fixtures.js";
@@ -266,6 +268,61 @@ else {
     const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { cwd, encoding: "utf8", timeout: 60_000 });
     const bytes = variants[0]!.shards.reduce((sum, each) => sum + each.bytes, 0);
     assert.is(stdout, `[[${bytes},${bytes}],[]]\nWeightsError weights 1\n`, stderr);
+  });
+
+  loading("what a whole run gives comes with the weights, from f64 or from an adapter, and self-tests compare it", async () => {
+    const written = JSON.parse(readFileSync(manifest, "utf8")) as PackedManifest;
+    const { reference } = written;
+    assert.equal([reference?.output, reference?.by], ["logits", "f64"]);
+    const [imported, source] = [await importPackage(folder, cwd), await fromPath(fixture.weightsPath)];
+    const computed = (await referenceOf(imported, fixture.weightsPath, source, { allowExtra: false, signal: new AbortController().signal, interpreted: 0 })) as Reference;
+    assert.match(computed.by, /^f32 on .+/);
+    computed.expected.forEach((value, i) => assert.ok(Math.abs(value - reference!.expected[i]!) < 1e-4 * (1 + Math.abs(value))));
+    assert.equal(computed.at, reference!.at);
+
+    const changed = (change: (content: PackedManifest) => object): string => {
+      const file = join(folder, "packed", `changed-${Math.random().toString(36).slice(2)}.json`);
+      writeFileSync(file, JSON.stringify(change(written)));
+      return file;
+    };
+    const without = changed(({ reference: _, ...rest }) => rest);
+    const wrong = changed((content) => ({ ...content, reference: { ...reference!, expected: reference!.expected.map((value, i) => (i === 3 ? value + 0.1 * reference!.scale : value)) } }));
+    const damaged = changed((content) => ({ ...content, reference: { ...reference!, expected: [1] } }));
+    const program = `
+      const { load, SelfTestError } = await import(${JSON.stringify(pathToFileURL(join(folder, "index.js")).href)});
+      const say = (...values) => console.log(JSON.stringify(values));
+      const [right, without, wrong, damaged] = ${JSON.stringify([manifest, without, wrong, damaged])};
+      const options = { adapter: "software", onNotice() {} };
+      for (const [weights, selfTest] of [[right, true], [right, false], [without, true]]) {
+        const model = await load({ ...options, weights, selfTest });
+        const { passed, output } = await model.selfTest();
+        say(passed, output ?? null);
+        model.dispose();
+      }
+      const error = await load({ ...options, weights: wrong, selfTest: true }).catch((error) => error);
+      say(error instanceof SelfTestError, error.code, error.report.failures.length, error.report.output.wrong.element, error.message);
+      const model = await load({ ...options, weights: wrong });
+      say((await model.selfTest()).passed);
+      model.dispose();
+      say((await load({ ...options, weights: damaged }).catch((error) => error)).message);
+      const { createHash } = await import("node:crypto");
+      const { readFileSync } = await import("node:fs");
+      const integrity = (file) => createHash("sha256").update(readFileSync(file)).digest("hex");
+      (await load({ ...options, weights: right, integrity: integrity(right) })).dispose();
+      say((await load({ ...options, weights: right, integrity: integrity(wrong) }).catch((error) => error)).problems[0].kind);`;
+    const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { cwd, encoding: "utf8", timeout: 120_000 });
+    const said = stdout.trim().split("\n").map((line) => JSON.parse(line) as unknown[]);
+    assert.equal(said.slice(0, 3), [[true, { name: "logits" }], [true, { name: "logits" }], [true, null]], stderr);
+    assert.equal(said[3]!.slice(0, 4), [true, "self-test", 0, reference!.at[3]]);
+    assert.match(String(said[3]![4]), /every kernel that was tested is right, and a whole run gives \S+ where \S+ is right \(logits, element \d+, run 1\)/);
+    assert.equal(said[4], [false]);
+    assert.match(String(said[5]![0]), /this list of packed weights is damaged or was edited/);
+    assert.equal(said.slice(6), [["integrity"]]);
+  });
+
+  loading("a reference is left out where it was asked to, and then said to be none", async () => {
+    const report = await packed([folder, "--weights", fixture.weightsPath, "--out", newFolder(), "--no-reference"]);
+    assert.is(report.reference, null);
   });
 
   loading.run();
