@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import * as assert from "uvu/assert";
-import { build } from "vite";
+import { build, createServer } from "vite";
 import cifar10 from "../../specs/vit-cifar10.js";
 import { findChromium, launch } from "../tools/chromium.js";
 import { fixturePath } from "../tools/fixtures.js";
@@ -81,6 +81,23 @@ else {
       await page.setInputFiles("input", fixturePath("vit-cifar10/config.json"));
       await status.filter({ hasText: "config.json is no photograph" }).waitFor();
     });
+  });
+
+  test("npm run example:browser serves its page as it is developed", async () => {
+    const developed = await createServer({ root: at("examples/browser"), configFile: at("examples/vite.config.ts"), logLevel: "error", cacheDir: join(root, "vite"), server: { host: "127.0.0.1", port: 0, hmr: false } });
+    const page = await browser.newPage();
+    const failures: string[] = [];
+    page.on("pageerror", (error) => failures.push(error.message));
+    try {
+      await developed.listen();
+      await page.goto(developed.resolvedUrls!.local[0]!);
+      await page.locator("#top li").first().waitFor({ timeout: 60_000 });
+      assert.is(await page.locator("#top li .label").first().innerText(), "cat");
+      assert.equal(failures, []);
+    } finally {
+      await page.close();
+      await developed.close();
+    }
   });
 
   test.run();
