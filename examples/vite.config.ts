@@ -1,8 +1,11 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
 export default defineConfig({
   // A built page can lie in any folder of a site.
   base: "./",
+  // Packages, photographs and weights of this repository lie outside of the examples' own folders.
+  server: { fs: { allow: [fileURLToPath(new URL("..", import.meta.url))] } },
   worker: { format: "es", rolldownOptions: { checks: { ineffectiveDynamicImport: false } } },
   build: {
     target: "es2022",

@@ -71,7 +71,7 @@ export interface Grid {
   readonly columns: number;
 }
 
-/** Which attention is drawn: rollout over all blocks, or one block's, of one head or the mean of all. `patch`: of which patch; without it of the class token. */
+/** Which attention is drawn: rollout over all blocks, or one block's, of one head or the mean of all. `patch`: of which patch; without it of the class token, or of all patches. */
 export interface AttentionView {
   readonly of: "nothing" | "rollout" | { readonly block: number; readonly head: number | "mean" };
   readonly patch: number | undefined;
@@ -83,6 +83,8 @@ export interface AttentionSeen {
   readonly weights: Float32Array;
   /** What goes to tokens that are no patches. */
   readonly elsewhere: number;
+  /** Whose attention it is: a patch's, or else the class token's, or, in models without one, that of all patches on average. */
+  readonly whose: "patch" | "class token" | "all patches";
 }
 
 /** Sides of an overlay, in device pixels. */

@@ -50,18 +50,18 @@ export class AttentionControls {
   }
 
   /** Says what is drawn. */
-  describe({ of, patch }: AttentionView, { weights, elsewhere }: AttentionSeen): void {
+  describe({ of, patch }: AttentionView, { weights, elsewhere, whose }: AttentionSeen): void {
     this.unpick.hidden = patch === undefined;
     if (this.maps.length === 0) return;
     if (of === "nothing" || weights.length === 0) {
       this.note.textContent = "";
       return;
     }
-    const from = patch === undefined ? "The class token" : `The patch in ${this.stage.placeOf(patch)}`;
+    const from = patch !== undefined ? `The patch in ${this.stage.placeOf(patch)} takes` : whose === "class token" ? "The class token takes" : "All patches together take";
     const where = of === "rollout" ? "over all blocks (rollout)" : `in block ${of.block + 1}, ${of.head === "mean" ? "the mean of its heads" : `head ${of.head + 1}`}`;
     const strongest = weights.reduce((best, weight, i) => (weight > weights[best]! ? i : best), 0);
-    const rest = elsewhere > 0 ? `; ${percent(elsewhere)} goes to the class token` : "";
-    this.note.textContent = `${from} takes most from the patch in ${this.stage.placeOf(strongest)} (${percent(weights[strongest]!)}) ${where}${rest}.`;
+    const rest = elsewhere > 0 ? `; ${percent(elsewhere)} goes to tokens that are no patches` : "";
+    this.note.textContent = `${from} most from the patch in ${this.stage.placeOf(strongest)} (${percent(weights[strongest]!)}) ${where}${rest}.`;
   }
 
   private fillHeads(): void {

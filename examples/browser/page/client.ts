@@ -20,6 +20,7 @@ export class ModelWorker {
   private readonly worker = new Worker(new URL("../worker/worker.ts", import.meta.url), { type: "module", name: "vitc model" });
   private readonly waiting = new Map<number, Waiting>();
   private next = 0;
+  private ended = false;
 
   constructor(onNotice: (notice: string) => void) {
     this.worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
@@ -37,6 +38,7 @@ export class ModelWorker {
   call<Name extends CallName>(call: Name, request: Request<Name>, { signal, onProgress, transfer = [] }: CallOptions = {}): Promise<Answer<Name>> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
+      if (this.ended) throw closed();
       const id = this.next++;
       this.waiting.set(id, { resolve: (answer) => resolve(answer as Answer<Name>), reject, onProgress });
       signal?.addEventListener(
@@ -53,8 +55,9 @@ export class ModelWorker {
   }
 
   end(): void {
+    this.ended = true;
     this.worker.terminate();
-    this.fail(new DOMException("the model was closed", "AbortError"));
+    this.fail(closed());
   }
 
   private fail(error: Error): void {
@@ -62,6 +65,8 @@ export class ModelWorker {
     this.waiting.clear();
   }
 }
+
+const closed = (): DOMException => new DOMException("the model was closed", "AbortError");
 
 /** Whether something ended because somebody wanted it to. */
 export const isAbort = (error: unknown): boolean => error instanceof Error && error.name === "AbortError";

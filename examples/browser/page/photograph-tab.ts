@@ -32,6 +32,8 @@ export class PhotographTab {
   private worker: ModelWorker | undefined;
   private loaded: LoadedModel | undefined;
   private photograph: Photograph | undefined;
+  /** Photographs that were given so far. */
+  private taken = 0;
   private loading = new AbortController();
   private predicting = new AbortController();
 
@@ -52,14 +54,9 @@ export class PhotographTab {
       }),
     );
     this.measure.addEventListener("click", () => void this.time());
-    this.lose.addEventListener("click", () => void this.worker?.call("lose", {}));
+    this.lose.addEventListener("click", () => this.worker?.call("lose", {}).catch((error: unknown) => isAbort(error) || this.card.failed(messageOf(error))));
     this.stage.setPatches(undefined);
     this.timeline.clear("Load a model to see its dispatches.");
-  }
-
-  /** The photograph that is shown. */
-  get current(): File | undefined {
-    return this.photograph?.file;
   }
 
   async start(source: PackageSource): Promise<void> {
@@ -77,6 +74,7 @@ export class PhotographTab {
   /** Shows a photograph at once, and runs it when there is a model. */
   async take(file: File): Promise<void> {
     this.problem.textContent = "";
+    const taken = ++this.taken;
     let bitmap: ImageBitmap;
     try {
       bitmap = await createImageBitmap(file);
@@ -84,6 +82,8 @@ export class PhotographTab {
       this.problem.textContent = `${file.name || "This file"} is no photograph that this browser can decode: JPEG, PNG, WebP, GIF and AVIF are.`;
       return;
     }
+    // One that came later may have been decoded sooner.
+    if (taken !== this.taken) return bitmap.close();
     this.photograph = { file, width: bitmap.width, height: bitmap.height };
     this.stage.setPatches(undefined);
     this.stage.draw(bitmap, file.name || "pasted");

@@ -3,7 +3,8 @@ import { attentionRollout, type Tensor } from "vitc/runtime";
 import type { AttentionMap, AttentionSeen, AttentionView, Grid } from "../messages.js";
 import type { PackageSpec } from "./packages.js";
 
-const nothing: AttentionSeen = { weights: new Float32Array(0), elsewhere: 0 };
+/** What is seen of no attention. */
+export const nothingSeen: AttentionSeen = { weights: new Float32Array(0), elsewhere: 0, whose: "patch" };
 
 /** The attention maps among a model's outputs, by block. */
 export function mapsAmong(outputs: Readonly<Record<string, Tensor>>): readonly AttentionMap[] {
@@ -31,21 +32,23 @@ export class Attention {
   readonly grid: Grid;
   private readonly prefix: number;
   private readonly tokens: number;
+  private readonly classToken: boolean;
   private joined: Tensor | undefined;
 
   /** @param maps [1, heads, queries, keys], in the order of their blocks; at least one */
   constructor(private readonly maps: ReadonlyMap<number, Tensor>, spec: PackageSpec) {
     this.tokens = [...maps.values()][0]!.shape[2]!;
+    this.classToken = spec.tokens.class;
     ({ grid: this.grid, prefix: this.prefix } = gridOf(this.tokens, spec));
   }
 
-  /** The shares of each patch in what a token took: a patch, or the class token; without one the mean of all tokens. */
+  /** The shares of each patch in what a token took: a patch, or the class token, or the patches on average. */
   seen({ of, patch }: AttentionView): AttentionSeen {
-    if (of === "nothing") return nothing;
+    if (of === "nothing") return nothingSeen;
     const row = of === "rollout" ? this.rowOf(this.rollout(), 0, patch) : this.blockRow(of, patch);
-    if (row === undefined) return nothing;
+    if (row === undefined) return nothingSeen;
     const elsewhere = row.subarray(0, this.prefix).reduce((sum, share) => sum + share, 0);
-    return { weights: Float32Array.from(row.subarray(this.prefix)), elsewhere };
+    return { weights: Float32Array.from(row.subarray(this.prefix)), elsewhere, whose: patch !== undefined ? "patch" : this.classToken ? "class token" : "all patches" };
   }
 
   private blockRow({ block, head }: { readonly block: number; readonly head: number | "mean" }, patch: number | undefined): Float64Array | undefined {
@@ -63,10 +66,9 @@ export class Attention {
     const { tokens, prefix } = this;
     const row = (query: number): Float64Array => Float64Array.from(matrices.subarray((nth * tokens + query) * tokens, (nth * tokens + query + 1) * tokens));
     if (patch !== undefined) return row(prefix + patch);
-    if (prefix > 0) return row(0);
-    // Without a class token all patches are pooled.
+    if (this.classToken) return row(0);
     const mean = new Float64Array(tokens);
-    for (let query = 0; query < tokens; query++) row(query).forEach((share, i) => (mean[i]! += share / tokens));
+    for (let query = prefix; query < tokens; query++) row(query).forEach((share, i) => (mean[i]! += share / (tokens - prefix)));
     return mean;
   }
 

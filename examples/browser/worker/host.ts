@@ -1,7 +1,7 @@
 /** A model on a device, with the photograph that it saw last. */
 import { adapterName, frameOf, requestBrowserDevice, softmax, topClasses, type Progress, type RunProfile } from "vitc/runtime";
 import type { Area, AttentionSeen, LoadedModel, LoadRequest, Predicted, Request } from "../messages.js";
-import { Attention, mapsAmong } from "./attention.js";
+import { Attention, mapsAmong, nothingSeen } from "./attention.js";
 import { drawOverlay } from "./overlay.js";
 import { openPackage, type AnyModel, type PackageModule, type PackageSpec } from "./packages.js";
 
@@ -78,7 +78,7 @@ export class ModelHost {
   }
 
   show({ size, ...view }: Request<"show">): Promise<AttentionSeen> {
-    const seen = this.attention?.seen(view) ?? { weights: new Float32Array(0), elsewhere: 0 };
+    const seen = this.attention?.seen(view) ?? nothingSeen;
     if (this.canvas) drawOverlay(this.canvas, size, { weights: seen.weights, grid: this.attention?.grid, area: this.area, patch: view.patch });
     return Promise.resolve(seen);
   }

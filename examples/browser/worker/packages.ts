@@ -22,7 +22,7 @@ export interface OpenedPackage {
   readonly module: PackageModule;
   readonly spec: PackageSpec;
   readonly weights: WeightsInput;
-  /** Of a URL: kept by the browser, so that the next visit downloads nothing. */
+  /** Of a URL: kept by the browser, so that the next visit downloads nothing. Not while the page is developed. */
   readonly cache: boolean;
 }
 
@@ -39,7 +39,7 @@ export async function openPackage(source: PackageSource): Promise<OpenedPackage>
   if (source.kind === "built-in") {
     const open = builtIn[source.name];
     if (open === undefined) throw new Error(`the page has no package ${source.name}`);
-    return { ...(await open()), weights: new URL(weightsAddress, self.location.href), cache: true };
+    return { ...(await open()), weights: new URL(weightsAddress, self.location.href), cache: import.meta.env.PROD };
   }
   const specAddress = `${source.address}spec.json`;
   const module = await importChosen(`${source.address}index.js`);
