@@ -68,7 +68,7 @@ export const packedVersion = 1;
 /** Room for a hundred thousand shards. */
 const largestManifestBytes = 16 * 2 ** 20;
 /** Shards that are read ahead of need: bytes (one may be larger, and is then alone), and reads at once. */
-const ahead = { bytes: 32 * 2 ** 20, reads: 6 } as const;
+const ahead = { bytes: 64 * 2 ** 20, reads: 6 } as const;
 const again = "pack the weights of this package: npx vitc pack PACKAGE --weights FILE";
 
 /** What a recipe makes of a weight file, as a hash: the same file and the same hash are the same bytes, whatever the kernels that read them. */
