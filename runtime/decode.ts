@@ -59,7 +59,8 @@ export function indexAt(position: number, shape: readonly number[]): string {
 
 /** Typed arrays need an offset that is a multiple of their element; a file promises none. */
 function aligned(bytes: Uint8Array<ArrayBuffer>, element: number): Uint8Array<ArrayBuffer> {
-  return bytes.byteOffset % element === 0 ? bytes : bytes.slice();
+  // Not slice(), by which Node's Buffer gives the same memory.
+  return bytes.byteOffset % element === 0 ? bytes : new Uint8Array(bytes);
 }
 
 function halfWords(bytes: Uint8Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {

@@ -11,7 +11,25 @@ import { elementCount } from "./file-tensors.js";
 /** A register of a recipe: a row-major tensor that is never written to after it is made, so that registers may share memory. */
 export interface Register {
   readonly shape: readonly number[];
+  /** The elements; of a register with `part` they are put together when they are first read. */
   readonly data: Floats;
+  /** The elements from `start` to `end`, of a register that need not be there whole: good until the next part is read. */
+  readonly part?: (start: number, end: number) => Floats;
+}
+
+/** The elements from `start` to `end`, good until the next are read. */
+export const partOf = (register: Register, start: number, end: number): Floats => (register.part ? register.part(start, end) : register.data.subarray(start, end));
+
+/** A register that is there in parts, and whole once somebody reads it whole. */
+export function inParts(shape: readonly number[], part: NonNullable<Register["part"]>, whole: () => Floats): Register {
+  let data: Floats | undefined;
+  return {
+    shape,
+    part: (start, end) => data?.subarray(start, end) ?? part(start, end),
+    get data() {
+      return (data ??= whole());
+    },
+  };
 }
 
 /** @param result where it is put, which may be the operand's memory */
@@ -27,13 +45,15 @@ export function foldNormScale({ shape, data }: Register, gamma: Register, centre
   return { shape, data: result };
 }
 
-export function foldNormShift({ shape, data }: Register, beta: Register, bias: Register | undefined): Register | string {
+export function foldNormShift(weight: Register, beta: Register, bias: Register | undefined): Register | string {
+  const { shape } = weight;
   const [outs = 0, width = 0] = shape;
   if (shape.length !== 2 || !areVectors([beta], width) || (bias && !areVectors([bias], outs))) return "needs a weight [out, in], a vector [in] and at most one [out]";
   const result = new Float64Array(outs);
   for (let out = 0; out < outs; out++) {
     let sum = bias ? bias.data[out]! : 0;
-    for (let i = 0; i < width; i++) sum += data[out * width + i]! * beta.data[i]!;
+    const row = partOf(weight, out * width, (out + 1) * width);
+    for (let i = 0; i < width; i++) sum += row[i]! * beta.data[i]!;
     result[out] = sum;
   }
   return { shape: [outs], data: result };

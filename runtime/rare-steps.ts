@@ -1,13 +1,14 @@
 /** The steps of a recipe that few models need, apart from the others so that a page downloads them with the first model that does. */
 
 import { differentialFactor, queryValueBias, weightLinear } from "./attention.js";
-import { around, equalShapes, like, type Register } from "./folds.js";
+import { around, equalShapes, inParts, like, partOf, type Register } from "./folds.js";
 import { foldBatchNormScale, foldBatchNormShift, foldPixelScale, foldPixelShift } from "./input-folds.js";
 import type { WeightStep } from "./plan.js";
 import { sincos1d, sincos2d } from "./position.js";
 import { resamplePatch } from "./resample-patch.js";
 import { relativeRows, resampleRelative, resampleTable } from "./resample-table.js";
 import { rotaryTable } from "./rotary.js";
+import type { Floats } from "./decode.js";
 import { elementCount } from "./file-tensors.js";
 
 export type RareStep = Extract<
@@ -94,6 +95,8 @@ function concat(parts: readonly Register[], axis: number): Register | string {
   }
   const extent = parts.reduce((sum, { shape }) => sum + shape[axis]!, 0);
   const [rows, inner] = around(first.shape, axis);
+  const shape = first.shape.with(axis, extent);
+  if (rows === 1) return inParts(shape, (start, end) => joined(parts, start, end), () => joined(parts, 0, extent * inner));
   const wide = parts.find(({ data }) => data instanceof Float64Array) ?? first;
   const result = like(wide.data, rows * extent * inner);
   let offset = 0;
@@ -102,7 +105,32 @@ function concat(parts: readonly Register[], axis: number): Register | string {
     for (let row = 0; row < rows; row++) result.set(data.subarray(row * run, (row + 1) * run), row * extent * inner + offset);
     offset += run;
   }
-  return { shape: first.shape.with(axis, extent), data: result };
+  return { shape, data: result };
+}
+
+/** The elements from `start` to `end` of tensors one after another; those of one tensor without a copy. */
+function joined(parts: readonly Register[], start: number, end: number): Floats {
+  const pieces: { readonly of: Register; readonly first: number; readonly last: number }[] = [];
+  let before = 0;
+  for (const of of parts) {
+    const count = elementCount(of.shape);
+    const [first, last] = [Math.max(start - before, 0), Math.min(end - before, count)];
+    if (first < last) pieces.push({ of, first, last });
+    before += count;
+  }
+  const [only, ...others] = pieces;
+  if (only === undefined) return new Float32Array();
+  if (others.length === 0) return partOf(only.of, only.first, only.last);
+  // Parts are good until the next is read, so each is copied at once.
+  let result: Floats = new Float32Array(end - start);
+  let at = 0;
+  for (const { of, first, last } of pieces) {
+    const values = partOf(of, first, last);
+    if (values instanceof Float64Array && result instanceof Float32Array) result = new Float64Array(result);
+    result.set(values, at);
+    at += values.length;
+  }
+  return result;
 }
 
 function scale({ shape, data }: Register, factor: number): Register {

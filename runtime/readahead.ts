@@ -41,8 +41,9 @@ export interface ReadAhead {
 export function readAhead(source: WeightsSource, uses: readonly FileTensor[], signal: AbortSignal, arrived: (bytes: number) => void): ReadAhead {
   const extentOf = groupNeighbours(uses);
   for (const tensor of uses) extentOf.get(tensor)!.uses++;
-  const buffers = new ReadBuffers(Math.min(extentBytes, source.size));
   const queue = [...new Set(uses.map((tensor) => extentOf.get(tensor)!))];
+  const largest = queue.reduce((most, { bytes }) => Math.max(most, bytes), 0);
+  const buffers = new ReadBuffers([...[extentBytes, aheadBytes].filter((size) => size < largest), largest]);
   let started = 0;
   let held = 0;
   let underWay = 0;

@@ -5,17 +5,20 @@
 
 import { firstNotFinite, indexAt, type Floats } from "./decode.js";
 import { VitcError, WeightsError } from "./errors.js";
-import { around, equalShapes, foldNormScale, foldNormShift, like, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
+import { around, equalShapes, foldNormScale, foldNormShift, inParts, like, partOf, scaleChannels, scaleRows, tokenTable, type Register } from "./folds.js";
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import type { RareStep } from "./rare-steps.js";
 import { elementCount } from "./file-tensors.js";
-import { packRows, rowWiseFrom } from "./row-blocks.js";
+import { packRows, rowWiseOf } from "./row-blocks.js";
 import { quote } from "./source.js";
 import { transpose } from "./transpose.js";
 import { Workspace } from "./workspace.js";
 
 /** The elements of a packed tensor in the type that it is stored in; f16 as words. */
 export type Packed = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+
+/** The elements of a source: all of them, or in parts, each good until the next is read. */
+export type ReadValues = Floats | { readonly length: number; part(start: number, end: number): Floats; whole(): Floats };
 
 /**
  * Makes one tensor as the kernels want it. `read` returns the row-major elements of a source; it is called once for each. The result may
@@ -25,16 +28,19 @@ export type Packed = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
  * @throws WeightsError when a value leaves the type that it is stored in (a negative variance, one too large), VitcError with code "validation" when the
  * recipe contradicts itself, and whatever `read` throws
  */
-export async function packTensor(tensor: PackedTensor, read: (source: WeightSource, index: number) => Promise<Floats>, workspace: Workspace = new Workspace()): Promise<Packed> {
+export async function packTensor(tensor: PackedTensor, read: (source: WeightSource, index: number) => Promise<ReadValues>, workspace: Workspace = new Workspace()): Promise<Packed> {
   const data = await Promise.all(tensor.sources.map((source, i) => read(source, i)));
-  const registers = tensor.sources.map(({ shape }, i): Register => ({ shape, data: data[i]! }));
-  for (const { shape, data } of registers) expectCount(tensor.name, shape, data.length);
+  const registers = tensor.sources.map(({ shape }, i): Register => {
+    const values = data[i]!;
+    expectCount(tensor.name, shape, values.length);
+    return "part" in values ? inParts(shape, values.part, values.whole) : { shape, data: values };
+  });
   const rare = tensor.steps.some(isRare) ? await import("./rare-steps.js") : undefined;
   const last = lastUses(tensor);
   const half = tensor.dtype === "f16" ? await import("./half.js") : undefined;
-  const rowWise = rowWiseFrom(tensor);
+  const rowWise = rowWiseOf(tensor);
   for (const [i, step] of tensor.steps.entries()) {
-    const packed = i === rowWise ? packRows(tensor, i, registers, half, isBalanced(tensor), workspace) : undefined;
+    const packed = i === rowWise?.from ? packRows(tensor, rowWise, registers, half, isBalanced(tensor), workspace) : undefined;
     if (packed !== undefined) return packed;
     registers.push(runStep(step, tensor.name, registers, rare?.evaluateRare));
     // What nobody reads any more goes at once: a register of a large matrix is tens of megabytes.
@@ -93,7 +99,8 @@ function runStep(step: WeightStep, name: string, registers: readonly Register[],
   };
   const result = isRare(step) ? evaluateRare!(step, at) : evaluate(step, at);
   if (typeof result === "string") throw contradiction(name, `step "${step.op}" ${result}`);
-  expectCount(name, result.shape, result.data.length);
+  // Those in parts have what their operands have.
+  if (result.part === undefined) expectCount(name, result.shape, result.data.length);
   return result;
 }
 
@@ -124,8 +131,8 @@ function evaluate(step: Exclude<WeightStep, RareStep>, at: (index: number) => Re
 }
 
 function reshape(of: Register, shape: readonly number[]): Register | string {
-  if (elementCount(shape) !== of.data.length) return `makes [${shape.join(", ")}] of [${of.shape.join(", ")}]`;
-  return { shape, data: of.data };
+  if (elementCount(shape) !== elementCount(of.shape)) return `makes [${shape.join(", ")}] of [${of.shape.join(", ")}]`;
+  return of.part ? inParts(shape, of.part, () => of.data) : { shape, data: of.data };
 }
 
 function permute(of: Register, axes: readonly number[]): Register | string {
@@ -134,12 +141,15 @@ function permute(of: Register, axes: readonly number[]): Register | string {
   return { shape: axes.map((axis) => of.shape[axis]!), data: transpose(of.data, of.shape, axes) };
 }
 
-function slice({ shape, data }: Register, axis: number, start: number, end: number): Register | string {
+function slice(of: Register, axis: number, start: number, end: number): Register | string {
+  const { shape } = of;
   const extent = shape[axis];
   if (extent === undefined || !(0 <= start && start <= end && end <= extent)) return `takes ${start} to ${end} of axis ${axis} of [${shape.join(", ")}]`;
   const sliced = shape.with(axis, end - start);
   const [rows, inner] = around(shape, axis);
-  if (rows === 1) return { shape: sliced, data: data.subarray(start * inner, end * inner) };
+  const whole = (): Floats => of.data.subarray(start * inner, end * inner);
+  if (rows === 1) return of.part ? inParts(sliced, (first, last) => partOf(of, start * inner + first, start * inner + last), whole) : { shape: sliced, data: whole() };
+  const { data } = of;
   const result = like(data, elementCount(sliced));
   for (let row = 0; row < rows; row++) {
     const first = (row * extent + start) * inner;

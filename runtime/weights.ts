@@ -6,8 +6,8 @@ import { WeightsError } from "./errors.js";
 import { equalShapes } from "./folds.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
-import { packTensor, type Packed } from "./recipe.js";
-import type { FileTensor, SafetensorsFile } from "./file-tensors.js";
+import { packTensor, type Packed, type ReadValues } from "./recipe.js";
+import { elementCount, type FileTensor, type SafetensorsFile } from "./file-tensors.js";
 import { quote, type WeightsSource } from "./source.js";
 import { openFile } from "./weight-file.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
@@ -29,7 +29,7 @@ export interface WeightsProgress {
 export interface LoadOptions extends CheckOptions {
   readonly onProgress?: ((progress: WeightsProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Writes packed f32 values at a byte offset of a weight buffer. The data may be reused or shared afterwards: copy what is kept. */
+  /** Writes packed values, f16 as words, at a byte offset of a weight buffer. Their memory is used again afterwards: copy what is kept. */
   readonly upload: (buffer: number, offset: number, data: Packed) => void | Promise<void>;
 }
 
@@ -139,7 +139,7 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
   const workspace = new Workspace();
   let rested = performance.now();
   for (const { tensor } of ordered) {
-    const data = await packTensor(tensor, async (wanted, i) => decodeTensor(wanted, file, await reads.read(resolve(wanted, file)), (size) => workspace.take(`source ${i}`, size)), workspace);
+    const data = await packTensor(tensor, async (wanted, i) => valuesOf(wanted, file, await reads.read(resolve(wanted, file)), (use, size) => workspace.take(`${use} of source ${i}`, size)), workspace);
     await options.upload(tensor.buffer, tensor.offset, data);
     for (const wanted of tensor.sources) reads.release(resolve(wanted, file));
     if (performance.now() - rested > busyMilliseconds) {
@@ -151,15 +151,21 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
   return total;
 }
 
-function decodeTensor(wanted: WeightSource, file: SafetensorsFile, bytes: Uint8Array<ArrayBuffer>, memory: (size: number) => ArrayBuffer): Floats {
+/** The elements of a tensor of the file, decoded when they are read: of two-byte types f32 takes twice the memory. */
+function valuesOf(wanted: WeightSource, file: SafetensorsFile, bytes: Uint8Array<ArrayBuffer>, memory: (use: string, size: number) => ArrayBuffer): ReadValues {
   const { dtype } = resolve(wanted, file);
   if (!isFloatType(dtype)) throw new TypeError(`"${wanted.names[0]}" has dtype ${dtype}, which the check refuses`);
-  const values = decodeFloats(dtype, bytes, memory);
-  const position = firstNotFinite(values);
-  if (position < 0) return values;
-  const tensor = wanted.names.find((name) => file.tensors.has(name)) ?? "";
-  const message = `${quote(tensor)} holds ${values[position]} at ${indexAt(position, wanted.shape)}: the training run diverged, or the file is damaged`;
-  throw new WeightsError([{ kind: "value", tensor, message }], file.name);
+  const length = elementCount(wanted.shape);
+  const size = bytes.length / Math.max(1, length);
+  const decode = (use: string, start: number, end: number): Floats => {
+    const values = decodeFloats(dtype, bytes.subarray(start * size, end * size), (room) => memory(use, room));
+    const position = firstNotFinite(values);
+    if (position < 0) return values;
+    const tensor = wanted.names.find((name) => file.tensors.has(name)) ?? "";
+    const message = `${quote(tensor)} holds ${values[position]} at ${indexAt(start + position, wanted.shape)}: the training run diverged, or the file is damaged`;
+    throw new WeightsError([{ kind: "value", tensor, message }], file.name);
+  };
+  return { length, part: (start, end) => decode("part", start, end), whole: () => decode("whole", 0, length) };
 }
 
 /** The file's tensor for a source that passed the check. */

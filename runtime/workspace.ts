@@ -18,27 +18,27 @@ export class Workspace {
 }
 
 /**
- * Buffers for reads that the source may put bytes in; those that come back are used again. A new one is made only when none that is back is large
- * enough, so there are no more than reads go on at once, and a few smaller ones.
+ * Buffers for reads that the source may put bytes in; those that come back are used again. They are of few sizes, so that a new one is made only when
+ * more reads go on at once than before.
  */
 export class ReadBuffers {
-  /** From the smallest to the largest. */
-  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
+  readonly #spare = new Map<number, Uint8Array<ArrayBuffer>[]>();
 
-  /** @param least how large a buffer is at least, so that most reads fit in any */
-  constructor(private readonly least: number) {}
+  /** @param sizes of the buffers, from the smallest to that of the largest read */
+  constructor(private readonly sizes: readonly number[]) {}
 
   /** A buffer of `bytes` bytes. */
   take(bytes: number): Uint8Array<ArrayBuffer> {
-    const fitting = this.#spare.findIndex(({ length }) => length >= bytes);
-    const [whole = new Uint8Array(Math.max(bytes, this.least))] = fitting < 0 ? [] : this.#spare.splice(fitting, 1);
-    return whole.subarray(0, bytes);
+    const size = this.sizes.find((each) => each >= bytes) ?? bytes;
+    return (this.#spare.get(size)?.pop() ?? new Uint8Array(size)).subarray(0, bytes);
   }
 
   /** Takes a buffer back after what was read is used; a source that returned memory of its own keeps it from being of use. */
   give(buffer: Uint8Array<ArrayBuffer>, returned: Uint8Array<ArrayBuffer>): void {
     if (returned.buffer !== buffer.buffer) return;
-    this.#spare.push(new Uint8Array(buffer.buffer));
-    this.#spare.sort((a, b) => a.length - b.length);
+    const whole = new Uint8Array(buffer.buffer);
+    const spare = this.#spare.get(whole.length);
+    if (spare) spare.push(whole);
+    else this.#spare.set(whole.length, [whole]);
   }
 }

@@ -16,6 +16,8 @@ import { loadWeights } from "../../runtime/weights.js";
 
 export interface MemoryOptions {
   readonly model: string;
+  /** Blocks, where fewer than the model's show as much. */
+  readonly depth?: number;
   /** How the file stores its tensors. */
   readonly file: "F32" | "F16" | "BF16" | "F64";
   /** What the package is compiled for. */
@@ -84,7 +86,7 @@ function memory(): { readonly now: number; readonly most: number } {
 }
 
 async function measure(options: MemoryOptions): Promise<MemoryReport> {
-  const { plan, kernels, recipe } = makePlan(resolve(specByName(options.model).spec), { dtype: options.dtype });
+  const { plan, kernels, recipe } = makePlan(resolve({ ...specByName(options.model).spec, ...(options.depth !== undefined && { depth: options.depth }) }), { dtype: options.dtype });
   const folder = mkdtempSync(join(tmpdir(), "vitc-memory-"));
   try {
     const { path, bytes: fileBytes, largest: largestTensor } = writeZeros(folder, recipe, options);

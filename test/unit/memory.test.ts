@@ -23,10 +23,13 @@ else {
   for (const options of [
     { model: "timm:vit_base_patch16_224", file: "F32", dtype: "f32" },
     { model: "timm:vit_base_patch16_224", file: "BF16", dtype: "f16", shards: 3 },
+    // Weights that are joined, folded and padded.
+    { model: "timm:eva02_large_patch14_224", depth: 4, file: "F32", dtype: "f32" },
+    { model: "timm:beit_large_patch16_224", depth: 4, file: "F16", dtype: "f32" },
   ] as const satisfies readonly MemoryOptions[]) {
-    test(`ViT-B from ${options.file}, packed as ${options.dtype}, takes no more than its largest tensor and some reads beside what is packed`, () => {
+    test(`${options.model.slice(5)} from ${options.file}, packed as ${options.dtype}, takes no more than its largest tensor and some reads beside what is packed`, () => {
       const { fileBytes, largestTensor, peak, progress } = measured(options);
-      assert.ok(fileBytes > 170 * MB, `${fileBytes}`);
+      assert.ok(fileBytes > 100 * MB, `${fileBytes}`);
       assert.ok(peak < largestTensor + allowed, `${peak / MB} MB`);
       // Progress counts bytes of the file, and comes to its end.
       assert.ok(progress.steady && progress.reports > 20, JSON.stringify(progress));
