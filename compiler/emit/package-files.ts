@@ -82,7 +82,8 @@ ${labelled}for await (const outputs of model.runMany(${given}s)) console.log(out
 
 In Node it needs \`npm install webgpu\` (Dawn), and for image files \`npm install sharp\`; in a browser nothing. Weights are a safetensors file with the names of timm.
 Before there are any, \`await estimate()\` tells the milliseconds of a run here, the megabytes to download and to hold, and whether that is fast,
-ok or slow.
+ok or slow. \`load({ weights, selfTest: true, integrity: "sha256-..." })\` compares the kernels on this device with numbers that were computed in f64, before
+the weights are read, and the weights with the SHA-256 of their file.
 
 | output | shape |
 |---|---|
