@@ -53,9 +53,9 @@ export function changedFile(name: string, how: string): WeightsError {
  * What is waited for, or an end of the waiting: a connection over which nothing comes is as good as broken, and nobody says so.
  *
  * @param drop lets the connection go
- * @throws ConnectionError after `stall` milliseconds
+ * @throws ConnectionError after `stall` milliseconds, and the signal's reason when it is aborted
  */
-export async function inTime<T>(waiting: Promise<T>, stall: number, name: string, drop: () => void): Promise<T> {
+export async function inTime<T>(waiting: Promise<T>, stall: number, name: string, drop: () => void, signal: AbortSignal | undefined): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -63,7 +63,7 @@ export async function inTime<T>(waiting: Promise<T>, stall: number, name: string
       drop();
     }, stall);
   });
-  return Promise.race([waiting, silence]).finally(() => clearTimeout(timer));
+  return Promise.race([abortable(waiting, signal), silence]).finally(() => clearTimeout(timer));
 }
 
 /** Bytes on their way: the first `count` of them are there. */
@@ -110,7 +110,7 @@ export async function fill(arriving: Arriving, at: number, response: Response, n
   const { bytes } = arriving;
   const reader = response.body?.getReader();
   const drop = (): void => void reader?.cancel().catch(() => undefined);
-  const next = async (): Promise<Uint8Array | undefined> => reader && (await inTime(reader.read(), stall, name, drop)).value;
+  const next = async (): Promise<Uint8Array | undefined> => reader && (await inTime(reader.read(), stall, name, drop, signal)).value;
   let end = at;
   try {
     for (let part = await next(); part !== undefined; part = await next()) {

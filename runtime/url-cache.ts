@@ -76,7 +76,7 @@ function cacheName(option: unknown): string {
 async function isUnchanged(url: URL, known: FileVersion, { signal, stall = usualStall }: UrlOptions): Promise<boolean> {
   const silent = new AbortController();
   try {
-    const response = await inTime(fetch(url, { method: "HEAD", cache: "no-cache", signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, url.href, () => silent.abort());
+    const response = await inTime(fetch(url, { method: "HEAD", cache: "no-cache", signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, url.href, () => silent.abort(), signal);
     return response.ok && sameVersion(known, versionOf(response, wholeSizeOf(response))) === true;
   } catch {
     signal?.throwIfAborted();

@@ -121,7 +121,7 @@ async function request(url: URL, name: string, stall: number, signal: AbortSigna
   const silent = new AbortController();
   try {
     const headers: HeadersInit = range === undefined ? {} : { Range: `bytes=${range[0]}-${range[0] + range[1] - 1}` };
-    response = await inTime(fetch(url, { headers, signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, name, () => silent.abort());
+    response = await inTime(fetch(url, { headers, signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, name, () => silent.abort(), signal);
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof ConnectionError) throw cause;
@@ -167,7 +167,7 @@ async function download(url: URL, response: Response, name: string, { pauses, st
     const all = await persist(name, pauses, signal, () => 0, async (first) => {
       const body = await answer(first);
       try {
-        return await wholeBody(body, name, stall);
+        return await wholeBody(body, name, stall, signal);
       } catch (cause) {
         signal?.throwIfAborted();
         if (cause instanceof ConnectionError) throw cause;
@@ -207,10 +207,10 @@ async function download(url: URL, response: Response, name: string, { pauses, st
 }
 
 /** A body whose length nobody told. */
-async function wholeBody({ body }: Response, name: string, stall: number): Promise<Uint8Array<ArrayBuffer>> {
+async function wholeBody({ body }: Response, name: string, stall: number, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   const reader = body?.getReader();
-  const next = async (): Promise<Uint8Array<ArrayBuffer> | undefined> => reader && (await inTime(reader.read(), stall, name, () => void reader.cancel().catch(() => undefined))).value;
+  const next = async (): Promise<Uint8Array<ArrayBuffer> | undefined> => reader && (await inTime(reader.read(), stall, name, () => void reader.cancel().catch(() => undefined), signal)).value;
   for (let part = await next(); part !== undefined; part = await next()) parts.push(part);
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
