@@ -141,7 +141,7 @@ export class PhotographTab {
       this.stage.setPatches(predicted.grid && { grid: predicted.grid, area: predicted.area });
       await this.showAttention();
     } catch (error) {
-      if (isAbort(error)) return;
+      if (predicting.signal.aborted || this.worker !== worker) return;
       this.clearResults();
       this.problem.textContent = messageOf(error);
     } finally {
