@@ -54,7 +54,9 @@ export class PhotographTab {
       }),
     );
     this.measure.addEventListener("click", () => void this.time());
-    this.lose.addEventListener("click", () => this.worker?.call("lose", {}).catch((error: unknown) => isAbort(error) || this.card.failed(messageOf(error))));
+    this.lose.addEventListener("click", () => {
+      this.worker?.call("lose", {}).catch((error: unknown) => isAbort(error) || this.card.failed(messageOf(error)));
+    });
     this.stage.setPatches(undefined);
     this.timeline.clear("Load a model to see its dispatches.");
   }
