@@ -169,8 +169,8 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
     return testing ? await testing.testedOutputs(engine, notice, signal) : engine;
   } catch (error) {
     session.dispose();
-    // Why it failed says more than what failed, and news of a lost device may come a moment later.
-    await new Promise((turn) => setTimeout(turn));
+    signal?.throwIfAborted();
+    await hearOfLoss(device, error);
     signal?.throwIfAborted();
     checkAlive(plan, watch);
     throw error;
@@ -188,6 +188,21 @@ function watchDevice(device: GPUDevice): DeviceWatch {
     watch.lost = message || reason;
   });
   return watch;
+}
+
+/** How long a browser may take to say that a device is lost, after the first of its promises was rejected for it. */
+const newsMilliseconds = 1000;
+
+/**
+ * Waits for news of a lost device when something failed: why it failed says more than what failed. A turn is enough for most errors; reads that
+ * are broken off are the first sign of a loss, and browsers say so a good while later.
+ */
+export async function hearOfLoss(device: GPUDevice, error: unknown): Promise<void> {
+  const brokenOff = error instanceof DeviceLostError || error instanceof DOMException;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const patience = new Promise((turn) => (timer = setTimeout(turn, brokenOff ? newsMilliseconds : 0)));
+  await (brokenOff ? Promise.race([device.lost, patience]) : patience);
+  clearTimeout(timer);
 }
 
 /** @throws DeviceLostError */

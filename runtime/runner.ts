@@ -1,7 +1,7 @@
 import { adapterKey, type Chosen } from "./choose.js";
 import type { LoadOptions, ModelDefinition } from "./definition.js";
 import { DeviceLostError, VitcError } from "./errors.js";
-import { checkAlive, closeEngine, openEngine, testsOf, type Engine } from "./load.js";
+import { checkAlive, closeEngine, hearOfLoss, openEngine, testsOf, type Engine } from "./load.js";
 import type { DType, Plan } from "./plan.js";
 import type { SelfTestReport } from "./self-test.js";
 import { abortable } from "./source.js";
@@ -102,8 +102,9 @@ export class Runner {
         try {
           return await work(engine);
         } catch (error) {
-          // Why it failed says more than what failed, and news of a lost device may come a moment later.
-          await new Promise((turn) => setTimeout(turn));
+          signal?.throwIfAborted();
+          this.checkNotDisposed();
+          await hearOfLoss(engine.opened.device, error);
           this.checkUsable();
           if (engine.watch.lost === undefined) throw error;
         }

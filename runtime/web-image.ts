@@ -3,7 +3,7 @@
  * colours by alpha and divides again, and some browsers add noise. A texture can, and a model has a device.
  */
 import { messageOf } from "./device.js";
-import { InputError } from "./errors.js";
+import { DeviceLostError, InputError } from "./errors.js";
 import type { ImagePixels } from "./image.js";
 import { checkKind, sniff } from "./image-kind.js";
 import type { EncodedImage } from "./tensor.js";
@@ -25,7 +25,7 @@ const rowBytes = 256;
  * @param device reads the pixels back.
  * @returns RGB pixels, three channels.
  * @throws InputError for what is no image of these formats; for those of more than 8 bits, for CMYK and for GIFs with transparent pixels, which
- *   browsers turn into other colours than Pillow.
+ *   browsers turn into other colours than Pillow. DeviceLostError.
  */
 export async function decodeImage(source: EncodedImage, device: GPUDevice): Promise<ImagePixels> {
   if (typeof source === "string" || source instanceof URL) throw new InputError(`${String(source).slice(0, 100)} is a name: in a browser fetch it, and give the Blob or the bytes`);
@@ -61,7 +61,9 @@ async function readBack(bitmap: ImageBitmap, device: GPUDevice, expectAlpha: (al
         const encoder = device.createCommandEncoder();
         encoder.copyTextureToBuffer({ texture }, { buffer, bytesPerRow: stride }, size);
         device.queue.submit([encoder.finish()]);
-        await buffer.mapAsync(mapRead);
+        await buffer.mapAsync(mapRead).catch((cause: unknown) => {
+          throw new DeviceLostError(`The photograph could not be read back: ${messageOf(cause) || "the device is gone"}`, { cause });
+        });
         const pixels = new Uint8Array(buffer.getMappedRange());
         for (let y = 0; y < size[1]; y++) {
           let to = ((top + y) * width + left) * 3;

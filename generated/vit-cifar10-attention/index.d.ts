@@ -1,5 +1,5 @@
 import { type CanRun, type Estimate, type EstimateInput, type LoadOptions as RuntimeLoadOptions, type Model, type Tensor } from "vitc/runtime/codegen";
-export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
+export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, SelfTestError, VitcError, WeightsError } from "vitc/runtime/codegen";
 export type { AdapterInfo, BufferInput, CanRun, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, Estimate, EstimateInput, EstimateOptions, ImagePixels, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, SelfTestReport, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 /** What a run returns: f32 values with their shape, one row an image. */
 export interface Outputs {

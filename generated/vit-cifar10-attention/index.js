@@ -3,7 +3,7 @@ import { canRunModel, estimateModel, loadModel } from "vitc/runtime/codegen";
 import { kernels } from "./kernels/index.js";
 import { plan } from "./plan.js";
 import { recipe } from "./weights.js";
-export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
+export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, SelfTestError, VitcError, WeightsError } from "vitc/runtime/codegen";
 /** What a run takes: images of 3 x 32 x 32 (channels, height, width) once preprocessed. */
 export const input = { channels: 3, height: 32, width: 32 };
 /** Class names in the order of the logits. */

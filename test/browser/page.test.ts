@@ -212,11 +212,18 @@ else {
 
   test("a device that is destroyed in the middle of a run is replaced, and the run answers", async () => {
     await withPage(async ({ page }) => {
+      await eventually(() => page.locator("body").getAttribute("data-running"), null);
       await page.locator("#device-loss summary").click();
-      await page.evaluate(`document.querySelector("[aria-label='Sample: truck']").click()`);
-      // As soon as the run is on its way.
-      await page.evaluate(`new Promise((done) => { const wait = () => (document.body.dataset.running ? (document.getElementById("lose").click(), done()) : setTimeout(wait)); wait(); })`);
-      await expectPredictions(page, photo("truck-05"));
+      // At once, while the photograph is decoded, and while it is computed.
+      for (const [i, [sample, file]] of ([["truck", "truck-05"], ["frog", "frog-03"], ["ship", "ship-08"]] as const).entries()) {
+        await page.evaluate(`new Promise((done) => {
+          document.querySelector("[aria-label='Sample: ${sample}']").click();
+          const lose = () => (document.getElementById("lose").click(), done());
+          const wait = () => (document.body.dataset.running ? setTimeout(lose, ${i} * 25) : setTimeout(wait));
+          wait();
+        })`);
+        await expectPredictions(page, photo(file));
+      }
       await eventually(async () => (await page.locator("#notices").innerText()).includes("lost"), true);
       await give(page, "drop", photo("deer-03"));
       await expectPredictions(page, photo("deer-03"));

@@ -54,7 +54,9 @@ export class PhotographTab {
       }),
     );
     this.measure.addEventListener("click", () => void this.time());
-    this.lose.addEventListener("click", () => this.worker?.call("lose", {}).catch((error: unknown) => isAbort(error) || this.card.failed(messageOf(error))));
+    this.lose.addEventListener("click", () => {
+      this.worker?.call("lose", {}).catch((error: unknown) => isAbort(error) || this.card.failed(messageOf(error)));
+    });
     this.stage.setPatches(undefined);
     this.timeline.clear("Load a model to see its dispatches.");
   }
@@ -141,7 +143,7 @@ export class PhotographTab {
       this.stage.setPatches(predicted.grid && { grid: predicted.grid, area: predicted.area });
       await this.showAttention();
     } catch (error) {
-      if (isAbort(error)) return;
+      if (predicting.signal.aborted || this.worker !== worker) return;
       this.clearResults();
       this.problem.textContent = messageOf(error);
     } finally {

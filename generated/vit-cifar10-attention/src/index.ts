@@ -4,7 +4,7 @@ import { kernels } from "./kernels/index.js";
 import { plan } from "./plan.js";
 import { recipe } from "./weights.js";
 
-export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, VitcError, WeightsError } from "vitc/runtime/codegen";
+export { AdapterError, DeviceLostError, InputError, OutOfMemoryError, SelfTestError, VitcError, WeightsError } from "vitc/runtime/codegen";
 export type { AdapterInfo, BufferInput, CanRun, DeviceImage, DeviceOutputs, DeviceTensor, EncodedImage, Estimate, EstimateInput, EstimateOptions, ImagePixels, Model, ModelInput, Photograph, Prediction, Progress, RunManyOptions, RunOptions, SelfTestReport, Tensor, TensorInput, WeightsInput, WeightsSource } from "vitc/runtime/codegen";
 
 /** What a run returns: f32 values with their shape, one row an image. */
