@@ -210,7 +210,7 @@ export async function fromPath(path: string | URL): Promise<WeightsSource> {
   if (path instanceof URL && path.protocol !== "file:") throw unreadable(path.href, "not a file: URL; fromPath reads files, and fromUrl reads http");
   const file = path instanceof URL || /^file:/i.test(path) ? fileURLToPath(path) : path;
   const size = await sizeOf(file);
-  return { name: file, size, read: (offset, length, signal, into = new Uint8Array(length)) => readRange(file, size, offset, into, signal), beside: (name) => fromPath(join(dirname(file), name)) };
+  return { name: file, size, read: (offset, length, signal, into) => readRange(file, size, offset, length, signal, into), beside: (name) => fromPath(join(dirname(file), name)) };
 }
 
 async function sizeOf(file: string): Promise<number> {
@@ -224,10 +224,10 @@ async function sizeOf(file: string): Promise<number> {
   return info.size;
 }
 
-async function readRange(file: string, size: number, offset: number, bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+async function readRange(file: string, size: number, offset: number, length: number, signal: AbortSignal | undefined, into: Uint8Array<ArrayBuffer> | undefined): Promise<Uint8Array<ArrayBuffer>> {
   signal?.throwIfAborted();
-  const { length } = bytes;
   checkRange(file, size, offset, length);
+  const bytes = into ?? new Uint8Array(length);
   const handle = await openFile(file);
   try {
     for (let done = 0; done < length; ) {
