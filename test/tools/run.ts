@@ -13,8 +13,14 @@ import { killAll, runInChild, type SuiteResult } from "./pool.js";
 const mostChildren = 2;
 const sharedFolders = new Set(["unit", "golden"]);
 const ignoredFolders = new Set(["node_modules", "fixtures", "consumer"]);
-/** Suites of a minute and more, the longest first: what begins last must not end long after the rest. */
-const longest = ["numerics/gemm", "device/families", "numerics/heads", "numerics/attention", "cli/bench", "cli/commands", "package/pack", "package/consumer"].map((name) => `${name}.test.ts`);
+const named = (...names: readonly string[]): readonly string[] => names.map((name) => `${name}.test.ts`);
+/**
+ * Suites that compile hundreds of kernels or packages, the longest first. Without patterns they run with --long alone, and all others without it, so
+ * that `npm test` is a matter of minutes.
+ */
+const long = named("numerics/gemm", "device/families", "numerics/heads", "numerics/attention", "cli/bench", "package/pack", "device/tune", "browser/page", "package/consumer");
+/** What begins last must not end long after the rest. */
+const longest = [...long, ...named("cli/commands", "cli/compile", "cli/pack", "cli/eval", "cli/run")];
 const sharedTimeoutMilliseconds = 120_000;
 const ownTimeoutMilliseconds = 600_000;
 
@@ -27,13 +33,16 @@ const { values, positionals } = parseArgs({
     root: { type: "string", default: fileURLToPath(new URL("..", import.meta.url)) },
     /** Milliseconds a suite may take. */
     timeout: { type: "string" },
+    /** Only the suites that take long. */
+    long: { type: "boolean", default: false },
   },
   allowPositionals: true,
 });
 const root = resolve(values.root);
 const suites = discover(root);
 const patterns = positionals.map((pattern) => new RegExp(pattern));
-const chosen = suites.filter((file) => patterns.length === 0 || patterns.some((pattern) => pattern.test(nameOf(file))));
+const isLong = (file: string): boolean => rank(file) < long.length;
+const chosen = suites.filter((file) => (patterns.length === 0 ? isLong(file) === values.long : patterns.some((pattern) => pattern.test(nameOf(file))) && (!values.long || isLong(file))));
 const timeoutMilliseconds = values.timeout === undefined ? undefined : parseMilliseconds(values.timeout);
 const results: SuiteResult[] = [];
 

@@ -93,6 +93,15 @@ test("is red when .run() is forgotten, by uvu's suite and by one of two of ours"
   assert.match(output, ".run() is missing for second");
 });
 
+test("leaves the long suites to --long, and lets a pattern name any", async () => {
+  const files = { "unit/a.test.ts": passing, "numerics/gemm.test.ts": passing };
+  const ran = async (...options: string[]): Promise<readonly boolean[]> => {
+    const { output } = await runOn(files, ...options);
+    return [/pass {2}\S*unit\/a\.test\.ts/.test(output), /pass {2}\S*numerics\/gemm\.test\.ts/.test(output)];
+  };
+  assert.equal(await Promise.all([ran(), ran("--long"), ran("gemm"), ran("unit")]), [[true, false], [false, true], [false, true], [true, false]]);
+});
+
 test("is red when a hook throws, which uvu itself calls a success", async () => {
   const { code, lastLine, output } = await runOn({ "unit/a.test.ts": `${uvu}test.before(() => { throw new Error("no"); });\ntest("never runs", () => {});\ntest.run();\n` });
   assert.is(lastLine, "0 passed, 1 failed, 0 skipped", output);
