@@ -80,15 +80,16 @@ export interface WeightProblem {
   readonly message: string;
 }
 
-/** More problems than this are counted in the message instead of listed. */
+/** More problems of a kind than this are counted in the message instead of listed. */
 const listedProblems = 20;
 
-/** A weight file that cannot be used. `problems` holds everything that is wrong with it; the message lists the first few. */
+/** A weight file that cannot be used. `problems` holds everything that is wrong with it; the message lists the first of each kind. */
 export class WeightsError extends VitcError {
   override readonly name = "WeightsError";
   constructor(readonly problems: readonly WeightProblem[], source: string, options?: { cause?: unknown }) {
-    const listed = problems.slice(0, listedProblems).map((problem) => `  - ${problem.message}`);
-    const rest = problems.length > listedProblems ? [`  and ${problems.length - listedProblems} more, ${problems.length} in all`] : [];
+    const kinds = [...new Set(problems.map(({ kind }) => kind))].map((kind) => problems.filter((problem) => problem.kind === kind));
+    const listed = kinds.flatMap((of) => of.slice(0, listedProblems).map((problem) => `  - ${problem.message}`));
+    const rest = problems.length > listed.length ? [`  and ${problems.length - listed.length} more, ${problems.length} in all`] : [];
     super("weights", `${source}: ${problems.length === 1 ? problems[0]!.message : [`${problems.length} problems`, ...listed, ...rest].join("\n")}`, options);
   }
 }

@@ -73,6 +73,13 @@ test("reports missing, misshapen, mistyped and extra tensors together", async ()
   assert.equal(uploads, [], "nothing is uploaded from a file that does not fit");
 });
 
+test("many problems of one kind do not hide those of another", async () => {
+  const recipe = recipeOf(...count(30).map((i) => plain(`blocks.${i}.weight`, [1])), plain("head.weight", [2, 3]));
+  const { message, problems: all } = await refusal(loadWeights(recipe, makeFile({ "head.weight": f32([3, 2], count(6)), other: f32([1], [1]) }), { upload: () => undefined }));
+  assert.is(all.length, 32);
+  assert.match(message, /"head\.weight" has shape \[3, 2\], the model needs \[2, 3\][\s\S]*"other"[\s\S]*and 10 more, 32 in all$/);
+});
+
 test("a source of several packed tensors is one tensor of the file", async () => {
   const parts = ["q", "k", "v"].map((name, i) => plain(name, [6, 2], ["qkv"], [{ op: "slice", of: 0, axis: 0, start: 2 * i, end: 2 * i + 2 }], [2, 2]));
   assert.is((await problems(recipeOf(...parts), {})).length, 1);
