@@ -5,7 +5,7 @@ import { targets } from "../target/targets.js";
 import { defineSweep, isSweep, type Sweep } from "../sweep/define.js";
 import { markPareto, parsePareto, parseSort, sortRows } from "../sweep/order.js";
 import { costPredictor } from "../sweep/predictor.js";
-import { columnsOf, type Column, type Row } from "../sweep/row.js";
+import { columnsOf, steady, type Column, type Row } from "../sweep/row.js";
 import { sweep, type SweepOptions, type SweepProgress } from "../sweep/sweep.js";
 import { variantsOf, type Shard } from "../sweep/variants.js";
 import { parseWhere } from "../sweep/where.js";
@@ -238,7 +238,9 @@ function tableColumns(rows: readonly Row[], { columns, axes, options }: Shown): 
   const several = new Set(rows.map(({ adapter }) => adapter).filter((adapter) => adapter !== null)).size > 1;
   const asked = [options.sort ?? "", options.pareto ?? ""].flatMap((text) => text.split(",").map((name) => name.trim().replace(/^-/, "")));
   const known = ({ name }: Column): boolean => rows.some((row) => row[name] !== null);
-  return columns.filter((column) => (axes.length === 0 && column.kind === "name") || axes.includes(column.name) || asked.includes(column.name) || (column.name === "adapter" && several) || (usual.includes(column.name) && known(column)));
+  // A machine that was another for some of the rows is told beside their times.
+  const drifted = rows.some(({ drift }) => drift !== null && Math.abs(drift - 1) > steady);
+  return columns.filter((column) => (axes.length === 0 && column.kind === "name") || axes.includes(column.name) || asked.includes(column.name) || (column.name === "adapter" && several) || (column.name === "drift" && drifted) || (usual.includes(column.name) && known(column)));
 }
 
 function summary(rows: readonly Row[], shown: readonly Row[], rowsFile: string | undefined, out: string | undefined): string {
