@@ -41,6 +41,12 @@ test("mistakes are refused before anything is worked out", async () => {
     refused(["sweep", "grid.ts", "--rows", "none.jsonl"], /there is no file none\.jsonl; it is made by --measure/),
     refused(["sweep", "merge", "grid.ts"], /grid\.ts has no rows of vitc sweep/),
   ]);
+  await Promise.all([
+    refused(["sweep", "grid.ts", "--measure", "--rows", "none/x.jsonl"], /^(?!.*measured so far).*rows cannot be kept in none\/x\.jsonl: there is no folder none; make it first/s),
+    refused(["sweep", "grid.ts", "--measure", "--rows", "."], /^(?!.*measured so far).*rows cannot be kept in \.: it is a folder; name a file: --rows rows\.jsonl/s),
+    refused(["sweep", "grid.ts", "--measure", "--rows", "grid.ts/x.jsonl"], /grid\.ts is a file and no folder/),
+    refused(["sweep", "grid.ts", "--where", "depth < '2'"], /depth is a number, and "2" a text: write 2 without quotes/),
+  ]);
   assert.not.ok(existsSync(join(cwd, "grid.jsonl")), "a table makes no file");
 });
 
