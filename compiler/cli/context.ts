@@ -16,6 +16,8 @@ export interface Cli {
   readonly signal: AbortSignal;
   /** Whether stdout takes colours (a terminal, and no NO_COLOR). */
   readonly color: boolean;
+  /** Columns of the terminal that stdout is; undefined for a pipe or a file, where nothing is cut. */
+  readonly width: number | undefined;
 }
 
 export interface ProgressLine {

@@ -70,10 +70,16 @@ function thresholdsOf(fast: number | undefined, slow: number | undefined): NonNu
   };
 }
 
+/** `10.5 s (6.08 s to 18.5 s)`: a time and its band, in one unit. */
+export function timeText({ ms, low, high }: { readonly ms: number; readonly low: number; readonly high: number }): string {
+  const [own, least, most] = [ms, low, high].map((value) => milliseconds(value, high));
+  return `${own} (${least} to ${most})`;
+}
+
 function text({ name, dtype, batch, adapter, milliseconds: ms, low, high, imagesPerSecond, megabytes: { download, gpu }, verdict, reason }: EstimateReport): string {
   const rows: readonly (readonly [string, string])[] = [
     [verdict, reason],
-    ["run", `${milliseconds(ms)} (${milliseconds(low)} to ${milliseconds(high)}), ${digits(imagesPerSecond)} images/s`],
+    ["run", `${timeText({ ms, low, high })}, ${digits(imagesPerSecond)} images/s`],
     ["download", `${digits(download.f32)} MB of weights if the file holds f32, ${digits(download.f16)} MB if f16`],
     ["GPU memory", `${digits(gpu)} MB`],
   ];

@@ -114,8 +114,8 @@ export const peaksText = ({ compute, memory, dispatchMicroseconds }: Peaks): str
 /** Three significant digits, and whole numbers from 100 on. */
 export const digits = (value: number): string => (value >= 99.95 ? Math.round(value).toLocaleString("en-US") : value === 0 ? "0" : value.toPrecision(3));
 
-/** A time given in milliseconds. */
-export const milliseconds = (value: number): string => (value >= 10_000 ? `${digits(value / 1000)} s` : `${digits(value)} ms`);
+/** A time given in milliseconds; in the unit of `largest` where it stands beside that. */
+export const milliseconds = (value: number, largest = value): string => (largest >= 10_000 ? `${digits(value / 1000)} s` : `${digits(value)} ms`);
 
 /** A time given in microseconds. */
 export const microseconds = (value: number): string => (value >= 10_000 ? milliseconds(value / 1000) : `${digits(value)} us`);

@@ -31,6 +31,7 @@ export function processCli(): Cli {
   return {
     cwd: process.cwd(),
     color: takesColor(process.stdout),
+    width: process.stdout.isTTY ? process.stdout.columns : undefined,
     print: (text) => void process.stdout.write(`${text}\n`),
     say: (text) => void process.stderr.write(`${text}\n`),
     json: <T>(schema: z.ZodType<T>, value: T) => void process.stdout.write(`${JSON.stringify(schema.parse(value), null, 2)}\n`),

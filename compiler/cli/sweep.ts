@@ -5,10 +5,10 @@ import { targets } from "../target/targets.js";
 import { defineSweep, isSweep, type Sweep } from "../sweep/define.js";
 import { markPareto, parsePareto, parseSort, sortRows } from "../sweep/order.js";
 import { costPredictor } from "../sweep/predictor.js";
-import { columnsOf, type Column, type Row } from "../sweep/row.js";
+import { columnsOf, steady, type Column, type Row } from "../sweep/row.js";
 import { sweep, type SweepOptions, type SweepProgress } from "../sweep/sweep.js";
-import { variantsOf, type Shard } from "../sweep/variants.js";
-import { parseWhere } from "../sweep/where.js";
+import { axisCells, variantsOf, type Shard } from "../sweep/variants.js";
+import { cellKinds, parseWhere, type CellKind } from "../sweep/where.js";
 import { csv, markdown, textRows } from "../sweep/write.js";
 import { nearest } from "../spec/errors.js";
 import { version } from "../version.js";
@@ -105,10 +105,10 @@ async function run(cli: Cli, reference: string, options: Options, command: Comma
   const axes = variantsOf(definition).axes;
   const columns = columnsOf(axes);
   // What can be wrong is looked at before anything is worked out.
-  const shaped = shapeOf(columns, options);
+  const shaped = shapeOf(columns, cellKinds(columns, axisCells(definition)), options);
   const rowsFile = options.rows === undefined ? besides(file!) : resolve(cli.cwd, options.rows);
   const out = options.out === undefined ? undefined : await expectWritable("--out", options.out, undefined, cli.cwd);
-  const isThere = (await stat(rowsFile).catch(() => undefined)) !== undefined;
+  const isThere = await expectRows(options.rows ?? relative(cli.cwd, rowsFile), rowsFile, measure);
   if (!measure && options.rows !== undefined && !isThere) throw new UserError(`there is no file ${options.rows}; it is made by --measure`);
 
   const notices: string[] = [];
@@ -127,7 +127,8 @@ async function run(cli: Cli, reference: string, options: Options, command: Comma
     for await (const row of sweep(definition, sweepOptions)) rows.push(row);
   } catch (error) {
     line.done();
-    if (measure) cli.say(`${plural(rows.filter(isMeasured).length, "variant")} measured so far, kept in ${relative(cli.cwd, rowsFile)}; the same command goes on from there.`);
+    const count = rows.filter(isMeasured).length;
+    if (measure && count > 0) cli.say(`${plural(count, "variant")} measured so far, kept in ${relative(cli.cwd, rowsFile)}; the same command goes on from there.`);
     throw error;
   } finally {
     line.done();
@@ -135,7 +136,7 @@ async function run(cli: Cli, reference: string, options: Options, command: Comma
 
   for (const notice of notices) cli.say(notice);
   const shown = shaped(rows);
-  const text = await render(format, shown, { columns, axes, options, reference, rows, notices });
+  const text = await render(format, shown, { columns, axes, options, reference, rows, notices, width: out === undefined ? cli.width : undefined });
   if (out === undefined) cli.print(String(text).trimEnd());
   else await writeWhole(out, typeof text === "string" && !text.endsWith("\n") ? `${text}\n` : text, cli);
   if (format !== "csv" && format !== "json") cli.say(summary(rows, shown, measure ? relative(cli.cwd, rowsFile) : undefined, out === undefined ? undefined : options.out));
@@ -146,11 +147,22 @@ const isMeasured = ({ p50_ms }: Row): boolean => p50_ms !== null;
 /** `edge.ts` -> `edge.jsonl`. */
 const besides = (file: string): string => join(dirname(file), `${basename(file, extname(file))}.jsonl`);
 
-/** Filters, marks and sorts as the options say. */
-function shapeOf(columns: readonly Column[], options: Options): (rows: readonly Row[]) => readonly Row[] {
+/**
+ * Whether there is a file of rows.
+ * @throws UserError where something else is, and where one is to be made in no folder
+ */
+async function expectRows(shown: string, file: string, measure: boolean): Promise<boolean> {
+  const [there, folder] = await Promise.all([file, dirname(file)].map((path) => stat(path).catch(() => undefined)));
+  if (there !== undefined && !there.isFile()) throw new UserError(`rows cannot be kept in ${shown}: it is ${there.isDirectory() ? "a folder" : "not a regular file"}; name a file: --rows ${join(there.isDirectory() ? shown : dirname(shown), "rows.jsonl")}`);
+  if (measure && folder?.isDirectory() !== true) throw new UserError(`rows cannot be kept in ${shown}: ${folder === undefined ? `there is no folder ${dirname(shown)}; make it first` : `${dirname(shown)} is a file and no folder; name another`}`);
+  return there !== undefined;
+}
+
+/** Filters, marks and sorts as the options say. `kinds` tells which columns hold numbers. */
+function shapeOf(columns: readonly Column[], kinds: ReadonlyMap<string, CellKind>, options: Options): (rows: readonly Row[]) => readonly Row[] {
   const { where, sort, pareto, front, columns: chosen } = options;
   const names = columns.map(({ name }) => name);
-  const condition = where === undefined ? () => true : parseWhere(where, names.filter((name) => name !== "pareto"));
+  const condition = where === undefined ? () => true : parseWhere(where, names.filter((name) => name !== "pareto"), kinds);
   const marked = pareto === undefined ? undefined : parsePareto(pareto, columns);
   const keys = sort === undefined ? [] : parseSort(sort, columns);
   chosenColumns(columns, chosen);
@@ -183,13 +195,15 @@ interface Shown {
   /** All, before --where. */
   readonly rows: readonly Row[];
   readonly notices: readonly string[];
+  /** Columns of the terminal that a table is printed on. */
+  readonly width: number | undefined;
 }
 
 async function render(format: (typeof formats)[number], shown: readonly Row[], about: Shown): Promise<string | Uint8Array> {
-  const { columns, options, reference, rows, notices } = about;
+  const { columns, options, reference, rows, notices, width } = about;
   switch (format) {
     case "table":
-      return shown.length === 0 ? "no rows" : table(textRows(shown, tableColumns(shown, about)));
+      return shown.length === 0 ? "no rows" : table(textRows(shown, tableColumns(shown, about)), width);
     case "md":
       return markdown(shown, tableColumns(shown, about));
     case "csv":
@@ -238,7 +252,9 @@ function tableColumns(rows: readonly Row[], { columns, axes, options }: Shown): 
   const several = new Set(rows.map(({ adapter }) => adapter).filter((adapter) => adapter !== null)).size > 1;
   const asked = [options.sort ?? "", options.pareto ?? ""].flatMap((text) => text.split(",").map((name) => name.trim().replace(/^-/, "")));
   const known = ({ name }: Column): boolean => rows.some((row) => row[name] !== null);
-  return columns.filter((column) => (axes.length === 0 && column.kind === "name") || axes.includes(column.name) || asked.includes(column.name) || (column.name === "adapter" && several) || (usual.includes(column.name) && known(column)));
+  // A machine that was another for some of the rows is told beside their times.
+  const drifted = rows.some(({ drift }) => drift !== null && Math.abs(drift - 1) > steady);
+  return columns.filter((column) => (axes.length === 0 && column.kind === "name") || axes.includes(column.name) || asked.includes(column.name) || (column.name === "adapter" && several) || (column.name === "drift" && drifted) || (usual.includes(column.name) && known(column)));
 }
 
 function summary(rows: readonly Row[], shown: readonly Row[], rowsFile: string | undefined, out: string | undefined): string {

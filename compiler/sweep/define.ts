@@ -89,16 +89,21 @@ function checkModels({ models, ...rest }: ModelsSweep): SpecIssue[] {
   const both = ["base", "axes", "derive", "sample"].filter((field) => Object.hasOwn(rest, field));
   if (both.length > 0) return [{ field: "models", message: `stands beside ${both.join(", ")}; models are taken as they are: leave one of both out` }];
   if (!Array.isArray(models) || models.length === 0) return [{ field: "models", message: `is ${show(models)}; it is a list of specs and names, ["timm:vit_tiny_patch16_224"] for example` }];
-  return models.flatMap((model: unknown, i) => {
-    try {
-      if (typeof model === "string") specByName(model);
-      else if (typeof model !== "object" || model === null) return [{ field: `models[${i}]`, message: `is ${show(model)}; a model is a spec, or a name such as "timm:vit_tiny_patch16_224"` }];
-      return [];
-    } catch (error) {
-      if (!(error instanceof SpecError)) throw error;
-      return error.issues.map(({ field, message }) => ({ field: `models[${i}]`, message: `${field}: ${message}` }));
-    }
-  });
+  const wrong = models.flatMap((model: unknown, i) => (typeof model === "string" || (typeof model === "object" && model !== null) ? [] : [{ field: `models[${i}]`, message: `is ${show(model)}; a model is a spec, or a name such as "timm:vit_tiny_patch16_224"` }]));
+  if (wrong.length > 0) return wrong;
+  // A name that there is no model of is a row with its reason, beside what can be compared.
+  const refused = models.map((model, i): SpecIssue[] => (typeof model === "string" ? issuesOf(model).map(({ field, message }) => ({ field: `models[${i}]`, message: `${field}: ${message}` })) : []));
+  return refused.every((issues) => issues.length > 0) ? refused.flat() : [];
+}
+
+function issuesOf(name: string): readonly SpecIssue[] {
+  try {
+    specByName(name);
+    return [];
+  } catch (error) {
+    if (!(error instanceof SpecError)) throw error;
+    return error.issues;
+  }
 }
 
 function checkAxes({ base, axes, derive = {}, sample }: AxesSweep): SpecIssue[] {

@@ -13,7 +13,7 @@ import type { ViTSpec } from "../spec/types.js";
 import { loadVariant, type LoadedVariant } from "./load.js";
 import type { SweepModel } from "./model.js";
 import { SharedDevice } from "./shared-device.js";
-import type { Row } from "./row.js";
+import { steady, type Row } from "./row.js";
 
 /** A variant that is to be measured. */
 export interface Candidate {
@@ -69,8 +69,7 @@ const mostRuns = 100;
 const windowSize = 4;
 /** A variant whose device was lost so many times while it loaded or ran is what loses it. */
 const mostLosses = 2;
-/** How far the reference may be from its first time, or from what was said last, before it is said, and how often: a busy machine has no end of it. */
-const steady = 0.1;
+/** How often a machine that has changed is said: a busy one has no end of it. */
 const mostSaid = 5;
 
 interface Active {
@@ -116,7 +115,20 @@ export async function* measure(options: MeasureOptions): AsyncGenerator<Measurem
       await new Promise((turn) => setTimeout(turn));
       return gone || isNamed(error, "DeviceLostError");
     };
-    const ended = (active: Active): Measurement => ({ candidate: active.candidate, row: rowOf(active, { ...options, bench, first }), plan: active.loaded.plan });
+    /** The row of what has run, however its runs came to an end; a machine that has changed meanwhile is said with it. */
+    const ended = (active: Active): Measurement => {
+      given++;
+      if (active.references.length > 0) {
+        const around = median(active.references);
+        first ??= around;
+        const drift = around / first;
+        if (Math.abs(drift / lastSaid - 1) > steady && said < mostSaid) {
+          [lastSaid, said] = [drift, said + 1];
+          onNotice(`The machine has changed: ${reference.row.name}, which runs in every round, takes ${drift.toFixed(2)} times as long as at first. Times from now on are not those of a machine as it was; the column drift tells each one's.`);
+        }
+      }
+      return { candidate: active.candidate, row: rowOf(active, { ...options, bench, first }), plan: active.loaded.plan };
+    };
     const failed = (candidate: Candidate, error: unknown): Measurement => ({ candidate, row: { ...candidate.row, ...keyOf(options, bench), plan_hash: planHash(candidate.resolved), failed: reasonOf(error) }, plan: undefined });
     try {
       onStep(`loading ${reference.row.name}`);
@@ -172,23 +184,12 @@ export async function* measure(options: MeasureOptions): AsyncGenerator<Measurem
         }
         for (const active of window.filter((each) => isEnough(each, options))) {
           window.splice(window.indexOf(active), 1);
-          first ??= median(active.references);
-          given++;
           yield ended(active);
           if (active.candidate.at !== reference.at) active.loaded.model.dispose();
-          const drift = median(active.references) / first;
-          if (Math.abs(drift / lastSaid - 1) > steady && said < mostSaid) {
-            [lastSaid, said] = [drift, said + 1];
-            onNotice(`The machine has changed: ${reference.row.name}, which runs in every round, takes ${drift.toFixed(2)} times as long as at first. Times from now on are not those of a machine as it was; the column drift tells each one's.`);
-          }
         }
       }
       // What has run at all is kept, with how many runs it is from.
-      for (const active of window.splice(0).filter(({ samples }) => samples.length > 0)) {
-        first ??= active.references.length > 0 ? median(active.references) : undefined;
-        given++;
-        yield ended(active);
-      }
+      for (const active of window.splice(0).filter(({ samples }) => samples.length > 0)) yield ended(active);
       return;
     } catch (error) {
       if (signal?.aborted === true && !(await isLost(error))) {

@@ -32,7 +32,7 @@ export interface Row {
   /** Of the package: all ways of all routines, each a WGSL text; `wgsl_kb` is their length in 1e3 bytes. */
   readonly kernels: number | null;
   readonly wgsl_kb: number | null;
-  /** Of a run of `batch` images, and the band in which it is expected to lie. */
+  /** Of a run of `batch` images, and the band in which it is expected to lie. A measured row has what was expected before it was measured. */
   readonly predicted_ms: number | null;
   readonly predicted_low_ms: number | null;
   readonly predicted_high_ms: number | null;
@@ -77,6 +77,9 @@ export interface Row {
   readonly failed: string | null;
 }
 
+/** How far `drift` may be from 1, or from what was said of it last, on a machine that counts as it was. */
+export const steady = 0.1;
+
 /** Where a column comes from. `axis`: the sweep varies it. `static`: it follows from the spec, exactly. `key`: what a measurement is of. */
 export type ColumnKind = "name" | "axis" | "static" | "predicted" | "measured" | "metric" | "mark" | "key" | "failed";
 
@@ -87,7 +90,7 @@ export interface Column {
   readonly title: string;
   /** Empty where there is none. */
   readonly unit: string;
-  /** Digits behind the point of a number in a table; `undefined` for texts, and for numbers that are shown as they are. */
+  /** Digits behind the point of a number in a table, unless it is so small that three significant ones say more; `undefined` for texts, and for values of axes, which are shown as they are. */
   readonly digits: number | undefined;
   /** Which end of it is wanted; undefined where neither is. */
   readonly better: "less" | "more" | undefined;
@@ -115,7 +118,7 @@ export const columns: readonly Column[] = [
   column("static", "dispatches", "dispatches", "", 0, "less", "Steps of a run."),
   column("static", "kernels", "kernels", "", 0, "less", "WGSL kernels of the package, all ways of all routines."),
   column("static", "wgsl_kb", "WGSL", "KB", 0, "less", "Text of these kernels (1 KB = 1e3 bytes)."),
-  column("predicted", "predicted_ms", "predicted", "ms", 2, "less", "Expected time of a run."),
+  column("predicted", "predicted_ms", "predicted", "ms", 2, "less", "Expected time of a run; of a measured variant, what was expected before it was measured."),
   column("predicted", "predicted_low_ms", "at least", "ms", 2, "less", "Lower end of the band around the prediction."),
   column("predicted", "predicted_high_ms", "at most", "ms", 2, "less", "Upper end of the band around the prediction."),
   column("measured", "compile_ms", "compile", "ms", 1, "less", "From spec to plan."),
@@ -130,7 +133,7 @@ export const columns: readonly Column[] = [
   column("measured", "bound_by", "bound by", "", undefined, undefined, "What most of that least time is: compute, memory, or launches."),
   column("metric", "metric", "metric", "", 4, "more", "What the sweep's metric returned."),
   column("mark", "pareto", "Pareto", "", undefined, undefined, "Whether no other row is better in all that --pareto names."),
-  column("measured", "max_abs_error", "max error", "", undefined, "less", "Largest |output - reference| / (1 + |reference|) against the f64 interpreter."),
+  column("measured", "max_abs_error", "max error", "", 4, "less", "Largest |output - reference| / (1 + |reference|) against the f64 interpreter."),
   column("measured", "drift", "drift", "", 3, undefined, "Time of the reference variant then, over its first time."),
   column("key", "adapter", "adapter", "", undefined, undefined, "What it was measured on."),
   column("key", "dtype", "dtype", "", undefined, undefined, "How matrices are stored."),

@@ -45,7 +45,8 @@ function listed({ models }: ModelsSweep): Variants {
     count: models.length,
     at(index) {
       const model = models[index]!;
-      return { index, name: typeof model === "string" ? model : model.name, axes: {}, spec: () => (typeof model === "string" ? specByName(model).spec : model) };
+      const name: unknown = typeof model === "string" ? model : model.name;
+      return { index, name: typeof name === "string" ? name : `models[${index}]`, axes: {}, spec: () => (typeof model === "string" ? specByName(model).spec : model) };
     },
   };
 }
@@ -105,6 +106,9 @@ export function cellOf(value: unknown): Cell {
   if (Array.isArray(value) && value.length > 0 && value.every((side) => typeof side === "number" || typeof side === "string")) return value.join("x");
   return value === undefined || value === null ? null : JSON.stringify(value);
 }
+
+/** Values of each axis, as they stand in rows. */
+export const axisCells = (sweep: Sweep): ReadonlyMap<string, readonly Cell[]> => new Map("models" in sweep ? [] : Object.entries(sweep.axes).map(([path, values]) => [path, values.map(cellOf)] as const));
 
 /** A value as a part of a name: letters, digits, dots, dashes and underscores. A long one is told from others by a hash. */
 function nameOf(value: unknown): string {

@@ -10,8 +10,8 @@
  *
  * A column that is not known is `null`: arithmetic with it is null, an order with it is false, and `== null` asks for it.
  */
-import { nearest } from "../spec/errors.js";
-import type { Cell, Row } from "./row.js";
+import { nearest, show } from "../spec/errors.js";
+import type { Cell, Column, Row } from "./row.js";
 
 /** A condition that cannot be read. The message shows the place. */
 export class WhereError extends Error {
@@ -19,6 +19,9 @@ export class WhereError extends Error {
 }
 
 export type Condition = (row: Row) => boolean;
+
+/** What a column holds wherever it is known. */
+export type CellKind = "number" | "text";
 
 type Evaluate = (row: Row) => Cell;
 
@@ -32,13 +35,25 @@ interface Token {
 const deepest = 200;
 const longestCondition = 10_000;
 
+const textColumns: ReadonlySet<string> = new Set(["name", "bound_by", "adapter", "dtype", "spec_hash", "plan_hash", "measured_at", "version", "failed"]);
+
+/** What columns hold, as far as it is sure: of axes by their values, which may be of several kinds. */
+export function cellKinds(columns: readonly Column[], axes: ReadonlyMap<string, readonly Cell[]>): ReadonlyMap<string, CellKind> {
+  return new Map(columns.flatMap(({ name, digits }): (readonly [string, CellKind])[] => {
+    const values = axes.get(name);
+    if (values !== undefined) return values.every((value) => typeof value === "number") ? [[name, "number"]] : values.every((value) => typeof value === "string") ? [[name, "text"]] : [];
+    return digits !== undefined ? [[name, "number"]] : textColumns.has(name) ? [[name, "text"]] : [];
+  }));
+}
+
 /**
  * @param columns the names that may stand in it
- * @throws WhereError with the text, a caret below the place, and the nearest column
+ * @param kinds what columns hold, as far as it is sure: a text is not compared with a number then, which would never be true
+ * @throws WhereError with the text, a caret below the place, and the nearest column or the fix
  */
-export function parseWhere(text: string, columns: readonly string[]): Condition {
+export function parseWhere(text: string, columns: readonly string[], kinds: ReadonlyMap<string, CellKind> = new Map()): Condition {
   if (text.length > longestCondition) throw new WhereError(`the condition has ${text.length} characters, and at most ${longestCondition} are read`);
-  const parser = new Parser(text, columns);
+  const parser = new Parser(text, columns, kinds);
   const evaluate = parser.whole();
   return (row) => evaluate(row) === true;
 }
@@ -47,10 +62,13 @@ class Parser {
   private readonly tokens: readonly Token[];
   private next = 0;
   private depth = 0;
+  /** What parts give, where it is sure. */
+  private readonly given = new Map<Evaluate, CellKind>();
 
   constructor(
     private readonly text: string,
     private readonly columns: readonly string[],
+    private readonly kinds: ReadonlyMap<string, CellKind>,
   ) {
     this.tokens = this.read();
   }
@@ -72,13 +90,26 @@ class Parser {
   }
 
   private compare(): Evaluate {
+    const first = this.peek();
     const left = this.sum();
     const sign = this.take("<", "<=", ">", ">=", "==", "!=");
     if (sign === undefined) return left;
+    const second = this.peek();
     const right = this.sum();
+    this.expectAlike([left, first], [right, second]);
     const again = this.peek();
     if (["<", "<=", ">", ">=", "==", "!="].includes(again.text) && again.kind === "sign") throw this.error("comparisons do not chain: write a < b && b < c", again);
     return (row) => compared(sign.text, left(row), right(row));
+  }
+
+  /** A number and a text are in no order and never equal, so that no row would be left, and nothing would say why. */
+  private expectAlike(...sides: readonly [readonly [Evaluate, Token], readonly [Evaluate, Token]]): void {
+    const text = sides.find(([side]) => this.given.get(side) === "text")?.[1];
+    const number = sides.find(([side]) => this.given.get(side) === "number")?.[1];
+    if (text === undefined || number === undefined) return;
+    if (text.kind === "string") throw this.error(`${number.kind === "name" ? `${number.text} is a number` : "the other side is a number"}, and ${show(text.text)} a text: ${/^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text.text) ? `write ${text.text} without quotes` : "write a number"}`, text);
+    if (number.kind === "number" && text.kind === "name") throw this.error(`${text.text} is a text, and ${number.text} a number: write '${number.text}' in quotes`, number);
+    throw this.error(`${text.kind === "name" ? text.text : "one side"} is a text, and ${number.kind === "name" ? number.text : "the other"} a number: they are never equal, and in no order`, number);
   }
 
   private sum(): Evaluate {
@@ -92,7 +123,10 @@ class Parser {
   /** Operands of one rank, from left to right. */
   private joined(operand: () => Evaluate, signs: Readonly<Record<string, (a: Evaluate, b: Evaluate) => Evaluate>>): Evaluate {
     let left = operand();
-    for (let sign = this.take(...Object.keys(signs)); sign !== undefined; sign = this.take(...Object.keys(signs))) left = signs[sign.text]!(left, operand());
+    for (let sign = this.take(...Object.keys(signs)); sign !== undefined; sign = this.take(...Object.keys(signs))) {
+      left = signs[sign.text]!(left, operand());
+      if (/[-+*/]/.test(sign.text)) this.given.set(left, "number");
+    }
     return left;
   }
 
@@ -108,12 +142,12 @@ class Parser {
 
   private operand(token: Token): Evaluate {
     const { kind, text } = token;
-    if (kind === "number") return constant(Number(text));
-    if (kind === "string") return constant(text);
+    if (kind === "number") return this.of("number", constant(Number(text)));
+    if (kind === "string") return this.of("text", constant(text));
     if (kind === "name") {
       if (text === "true" || text === "false") return constant(text === "true");
       if (text === "null") return constant(null);
-      if (this.columns.includes(text)) return (row) => (Object.hasOwn(row, text) ? row[text]! : null);
+      if (this.columns.includes(text)) return this.of(this.kinds.get(text), (row) => (Object.hasOwn(row, text) ? row[text]! : null));
       if (text === "pareto") throw this.error("the rows that --where leaves are marked; --front shows those with the mark", token);
       const near = nearest(text, this.columns);
       throw this.error(`${text} is no column${near === undefined ? `; columns are ${this.columns.join(", ")}` : `; did you mean ${near}?`}`, token);
@@ -130,12 +164,17 @@ class Parser {
     }
     if (text === "-") {
       const negated = this.unary();
-      return (row) => {
+      return this.of("number", (row) => {
         const value = negated(row);
         return typeof value === "number" ? -value : null;
-      };
+      });
     }
     throw this.error(kind === "end" ? "something is missing at the end" : `${text} is not expected here: a column, a number or a text in quotes is`, token);
+  }
+
+  private of(kind: CellKind | undefined, evaluate: Evaluate): Evaluate {
+    if (kind !== undefined) this.given.set(evaluate, kind);
+    return evaluate;
   }
 
   /** What is not known is not true. */

@@ -1,18 +1,28 @@
 /** Rows as text. JSON and the page are made of rows and columns as they are. */
 import type { Cell, Column, Row } from "./row.js";
 
-/** A cell as a table shows it: with the digits of its column; empty where it is not known. */
-export function cellText({ digits }: Column, value: Cell): string {
+/** A cell as a table shows it: with the digits of its column, or three significant ones where those would leave fewer than two; empty where it is not known. */
+export function cellText({ digits }: Pick<Column, "digits">, value: Cell): string {
   if (value === null || value === false) return "";
   if (value === true) return "*";
-  return typeof value === "number" && digits !== undefined ? value.toFixed(digits) : String(value);
+  if (typeof value !== "number" || digits === undefined) return String(value);
+  return value !== 0 && digits > 0 && Math.abs(value) < 10 ** (1 - digits) ? value.toPrecision(3) : value.toFixed(digits);
+}
+
+/** `116 (95.0 to 142)`: a prediction with its band, in three digits, for it knows no more. */
+function bandText({ predicted_ms: ms, predicted_low_ms: low, predicted_high_ms: high }: Row): string {
+  const text = (value: number): string => (value >= 99.95 ? value.toFixed(0) : value === 0 ? "0" : value.toPrecision(3));
+  return ms === null ? "" : low === null || high === null ? text(ms) : `${text(ms)} (${text(low)} to ${text(high)})`;
 }
 
 /** The title of a column with its unit: `p50, ms`. */
 export const titleText = ({ title, unit }: Column): string => (unit === "" || unit.startsWith("1") || unit === "share" ? title : `${title}, ${unit}`);
 
-/** Titles, then the cells of each row, as text. */
-export const textRows = (rows: readonly Row[], columns: readonly Column[]): readonly (readonly string[])[] => [columns.map(titleText), ...rows.map((row) => columns.map((column) => cellText(column, row[column.name] ?? null)))];
+/** Titles, then the cells of each row, as text. A prediction stands with its band, unless that has columns of its own. */
+export function textRows(rows: readonly Row[], columns: readonly Column[]): readonly (readonly string[])[] {
+  const banded = !columns.some(({ name }) => name === "predicted_low_ms" || name === "predicted_high_ms");
+  return [columns.map(titleText), ...rows.map((row) => columns.map((column) => (banded && column.name === "predicted_ms" ? bandText(row) : cellText(column, row[column.name] ?? null))))];
+}
 
 /** A table in Markdown; columns of numbers are set to the right. */
 export function markdown(rows: readonly Row[], columns: readonly Column[]): string {

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as assert from "uvu/assert";
+import { timeText } from "../../compiler/cli/estimate.js";
 import { estimateShape } from "../../compiler/cli/json-estimate.js";
 import { compile } from "../../compiler/compile.js";
 import { findSoftwareAdapter } from "../../runtime/node.js";
@@ -54,6 +55,10 @@ refusals("a package of a vitc that had no estimates is refused with the command 
   const old = index.replace("export function estimate", "function estimate");
   assert.is.not(old, index);
   await refused([packageOf("old", old)], /has no estimate: an earlier vitc compiled it\. Compile it again: npx vitc compile SPEC --out/);
+});
+
+refusals("a time and its band stand in one unit", () => {
+  assert.equal([timeText({ ms: 10_500, low: 6082, high: 18_500 }), timeText({ ms: 9000, low: 900, high: 12_000 }), timeText({ ms: 4, low: 2, high: 8 })], ["10.5 s (6.08 s to 18.5 s)", "9.00 s (0.900 s to 12.0 s)", "4.00 ms (2.00 ms to 8.00 ms)"]);
 });
 
 refusals.run();

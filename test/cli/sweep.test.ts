@@ -41,6 +41,12 @@ test("mistakes are refused before anything is worked out", async () => {
     refused(["sweep", "grid.ts", "--rows", "none.jsonl"], /there is no file none\.jsonl; it is made by --measure/),
     refused(["sweep", "merge", "grid.ts"], /grid\.ts has no rows of vitc sweep/),
   ]);
+  await Promise.all([
+    refused(["sweep", "grid.ts", "--measure", "--rows", "none/x.jsonl"], /^(?!.*measured so far).*rows cannot be kept in none\/x\.jsonl: there is no folder none; make it first/s),
+    refused(["sweep", "grid.ts", "--measure", "--rows", "."], /^(?!.*measured so far).*rows cannot be kept in \.: it is a folder; name a file: --rows rows\.jsonl/s),
+    refused(["sweep", "grid.ts", "--measure", "--rows", "grid.ts/x.jsonl"], /grid\.ts is a file and no folder/),
+    refused(["sweep", "grid.ts", "--where", "depth < '2'"], /depth is a number, and "2" a text: write 2 without quotes/),
+  ]);
   assert.not.ok(existsSync(join(cwd, "grid.jsonl")), "a table makes no file");
 });
 
@@ -121,6 +127,12 @@ else {
     const shown = await vitc(["sweep", "many.ts", "--rows", "all.jsonl", "--where", "p50_ms > 0 && depth <= 4", "--sort", "depth", "--columns", "depth,p50_ms,adapter"], { cwd });
     assert.is(shown.code, 0, shown.stderr);
     assert.equal(shown.stdout.trimEnd().split("\n").map((line) => line.trim().split(/ +/)[0]), ["depth", "1", "2", "3", "4"]);
+    // A machine that was another for some rows is told beside their times, without being asked.
+    const heads = await Promise.all([1.05, 1.2].map(async (drift) => {
+      writeFileSync(join(cwd, `drift-${drift}.jsonl`), readFileSync(join(cwd, "all.jsonl"), "utf8").replaceAll(/"drift":[^,}]*/g, `"drift":${drift}`));
+      return (await vitc(["sweep", "many.ts", "--rows", `drift-${drift}.jsonl`], { cwd })).stdout.split("\n")[0]!;
+    }));
+    assert.equal(heads.map((head) => / p50, ms /.test(head) && / drift/.test(head)), [false, true], heads.join("\n"));
     writeFileSync(join(cwd, "other.jsonl"), readFileSync(join(cwd, "all.jsonl"), "utf8").replaceAll(/"version":"[^"]*"/g, '"version":"0.0.1"'));
     await refused(["sweep", "merge", "all.jsonl", "other.jsonl"], /all\.jsonl has rows of vitc .* and other\.jsonl of vitc 0\.0\.1/);
   });

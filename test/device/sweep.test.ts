@@ -209,6 +209,26 @@ else {
     const measured = await collect(of, { rows: path, onNotice: (notice) => void notices.push(notice) });
     assert.match(notices.join("\n"), /The machine has changed: small-depth1, which runs in every round, takes \d+\.\d+ times as long as at first/);
     assert.ok(measured.find(({ depth }) => depth === 2)!.drift! > 10);
+
+    // So it is where the time is over, or Ctrl-C ends it, before any variant has all its runs.
+    const asked = { rows: path, runs: 100_000, predictor: { predict: () => ({ ms: 1e-4, low: 1e-4, high: 1e-4 }) }, onNotice: (notice: string) => void notices.push(notice) };
+    const start = (): void => {
+      writeFileSync(path, `${JSON.stringify({ ...reference, p50_ms: reference.p50_ms! / 1000, runs: 5 })}\n`);
+      notices.length = 0;
+    };
+    start();
+    const within = await collect(of, { ...asked, budget: 1500 });
+    assert.ok(within.find(({ depth }) => depth === 2)!.runs! < 100_000);
+    assert.match(notices.join("\n"), /The machine has changed/);
+    start();
+    const controller = new AbortController();
+    let steps = 0;
+    const onProgress = ({ detail }: { readonly detail: string }): void => {
+      if (detail === "small-depth2" && ++steps === 4) controller.abort(new Error("enough"));
+    };
+    await collect(of, { ...asked, signal: controller.signal, onProgress }).catch((error: unknown) => assert.is(String(error), "Error: enough"));
+    assert.is(parseRows(readFileSync(path, "utf8")).rows.length, 2);
+    assert.match(notices.join("\n"), /The machine has changed/);
   });
 
   test("a budget ends the measuring and not the rows; each variant comes once", async () => {

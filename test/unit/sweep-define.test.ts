@@ -3,6 +3,7 @@ import { defineSweep, isSweep, mostVariants, sweptFields, type Sweep } from "../
 import { resolveVariant, specHash, variantsOf } from "../../compiler/sweep/variants.js";
 import { SpecError } from "../../compiler/spec/errors.js";
 import { specJsonSchema } from "../../compiler/spec/schema.js";
+import { sweep } from "../../compiler/sweep/sweep.js";
 import type { ViTSpec } from "../../compiler/spec/types.js";
 import edge from "../../specs/sweeps/edge.js";
 import { smallSpec } from "../tools/specs.js";
@@ -57,6 +58,13 @@ test("mistakes are named with the nearest fix", () => {
   assert.match(problems({ models: ["timm:vit_tinny_patch16_224"] }).join(), /models\[0\].*vit_tiny_patch16_224/);
   assert.match(problems({ models: [base], axes: { depth: [1] } }).join(), /stands beside axes/);
   assert.equal([isSweep(edge), isSweep(base), isSweep(null), isSweep([])], [true, false, false, false]);
+});
+
+test("of models to compare, a name that there is none of is a row with its reason", async () => {
+  const rows: string[] = [];
+  for await (const { name, failed, params } of sweep(defineSweep({ models: ["timm:vit_tinny_patch16_224", base, { ...base, name: undefined } as unknown as ViTSpec] }))) rows.push(`${name} ${params !== null} ${failed?.slice(0, 60) ?? ""}`);
+  assert.equal(rows.toSorted(), ["models[2] false name: ", "small true ", "timm:vit_tinny_patch16_224 false architecture: "].map((begin) => rows.find((each) => each.startsWith(begin)) ?? begin));
+  assert.match(problems({ models: ["timm:vit_tinny_patch16_224", base, 3] }).join(), /^models\[2\]: is 3; a model is a spec, or a name/);
 });
 
 test("every field of a spec can be swept but those that only name things", () => {

@@ -6,13 +6,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as fc from "fast-check";
 import * as assert from "uvu/assert";
+import { table } from "../../compiler/cli/format.js";
 import { mergeRows } from "../../compiler/sweep/merge.js";
 import { markPareto, parsePareto, parseSort, sortRows } from "../../compiler/sweep/order.js";
 import { Picker } from "../../compiler/sweep/picker.js";
 import { columnsOf, columns, type Row } from "../../compiler/sweep/row.js";
 import { latestRows, parseRows, Store, StoreError } from "../../compiler/sweep/store.js";
-import { parseWhere, WhereError } from "../../compiler/sweep/where.js";
-import { csv, markdown } from "../../compiler/sweep/write.js";
+import { cellKinds, parseWhere, WhereError } from "../../compiler/sweep/where.js";
+import { csv, markdown, textRows } from "../../compiler/sweep/write.js";
 import { suite } from "../tools/suite.js";
 
 const test = suite("rows of a sweep");
@@ -65,6 +66,22 @@ test("what cannot be read is shown with its place, and code is never run", () =>
   said("p50_ms; 1", /; means nothing here/, 6);
   assert.throws(() => parseWhere("(".repeat(5000), names), /more than 200 parts/);
   assert.throws(() => parseWhere("1".repeat(20_000), names), /at most 10000/);
+});
+
+test("a number and a text are not compared where both are sure, and the fix is named; an axis is what its values are", () => {
+  const kinds = cellKinds(columnsOf(["depth", "image", "dtype"]), new Map([["depth", [1, 2]], ["image", [8, "8x16"]], ["dtype", ["f32"]]] as const));
+  const known = [...columnsOf(["depth", "image", "dtype"])].map(({ name }) => name);
+  const said = (text: string, sentence: RegExp): void => assert.throws(() => parseWhere(text, known, kinds), (error: unknown) => error instanceof WhereError && sentence.test(error.message));
+  said("params_m < '5'", /^params_m is a number, and "5" a text: write 5 without quotes\n {2}params_m < '5'\n {13}\^$/);
+  said("depth < '2'", /^depth is a number, and "2" a text: write 2 without quotes/);
+  said("p50_ms == 'fast'", /^p50_ms is a number, and "fast" a text: write a number/);
+  said("true && ('5' > p50_ms)", /^p50_ms is a number, and "5" a text: write 5 without quotes/);
+  said("p50_ms * 2 < '5'", /write 5 without quotes/);
+  said("dtype == 32", /^dtype is a text, and 32 a number: write '32' in quotes/);
+  said("adapter < p50_ms", /^adapter is a text, and p50_ms a number: they are never equal/);
+  for (const text of ["image == '8x16'", "image == 8", "dtype == 'f32'", "failed == null", "p50_ms != null", "robust == true", "name == 'a' && depth >= 2"]) assert.type(parseWhere(text, known, kinds)(row({ depth: 2, image: 8 })), "boolean", text);
+  // Every column that is no axis is of a kind, or holds true and false.
+  assert.equal(columns.filter(({ name }) => !kinds.has(name)).map(({ name }) => name), ["pareto", "robust"]);
 });
 
 test("2,000 texts made by chance are read or refused, and nothing else", () => {
@@ -120,6 +137,22 @@ test("Markdown and CSV quote what they must", () => {
   const shown = all.filter(({ name }) => ["name", "p50_ms", "failed"].includes(name));
   assert.is(markdown(rows, shown), '| name | p50, ms | failed |\n| --- | ---: | --- |\n| a\\|"b" | 1.23 | x, y z |');
   assert.is(csv(rows, shown), 'name,p50_ms,failed\n"a|""b""",1.23456,"x, y\nz"');
+});
+
+test("small numbers keep three digits, and a prediction stands with its band unless that has columns of its own", () => {
+  const shown = (change: Partial<Row>, ...wanted: readonly string[]) => textRows([row(change)], wanted.map((name) => columns.find((column) => column.name === name)!))[1];
+  assert.equal(shown({ max_abs_error: 2.471088219748438e-7, gmacs: 0.00493, activation_mb: 0.0421, p50_ms: 1234.5 }, "max_abs_error", "gmacs", "activation_mb", "p50_ms"), ["2.47e-7", "0.00493", "0.0421", "1234.50"]);
+  assert.equal(shown({ gmacs: 0.1, activation_mb: 1, max_abs_error: 0, tokens: 5 }, "gmacs", "activation_mb", "max_abs_error", "tokens"), ["0.10", "1.0", "0.0000", "5"]);
+  const predicted = { predicted_ms: 116.23, predicted_low_ms: 95.04, predicted_high_ms: 142.4 };
+  assert.equal([shown(predicted, "predicted_ms"), shown({}, "predicted_ms"), shown(predicted, "predicted_ms", "predicted_low_ms")], [["116 (95.0 to 142)"], [""], ["116.23", "95.04"]]);
+  assert.is(markdown([row(predicted)], columns.filter(({ name }) => name === "predicted_ms")), "| predicted, ms |\n| ---: |\n| 116 (95.0 to 142) |");
+});
+
+test("a last column of sentences is cut to the terminal, other columns and what is piped are not", () => {
+  const rows = [["depth", "predicted, ms", "max error", "failed"], ["1", "116 (95.0 to 142)", "2.47e-7", ""], ["12", "", "0.0000", "image: height 8 of the image is not a multiple of patch 3, and more of a sentence"]];
+  assert.equal(table(rows, 80).split("\n"), ["depth      predicted, ms  max error  failed", "    1  116 (95.0 to 142)    2.47e-7", "   12                        0.0000  image: height 8 of the image is not a mu..."]);
+  assert.ok(table(rows).endsWith("more of a sentence"));
+  assert.ok(table(rows, 20).endsWith("  image: height 8 of th..."), "some of it stays, however narrow");
 });
 
 // ----------------------------------------------------------------------------------------------------------- disk

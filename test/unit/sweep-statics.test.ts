@@ -106,14 +106,14 @@ test("a batch multiplies what a run does, not what an image does", () => {
   assert.ok(eight.moved_mb > one.moved_mb && eight.activation_mb > one.activation_mb);
 });
 
-test("100 variants a second of the processor's time", async () => {
+test("50 variants a second of the processor's time at least, of the sweep that the README shows", async () => {
   const began = process.cpuUsage();
   let rows = 0;
   for (const of of [edge, defineSweep({ ...edge, base: { ...exampleSpecs.get("vit-tiny-patch16-224")!, name: "gray", channels: 1 } })]) for await (const _row of sweep(of)) rows++;
   const { user, system } = process.cpuUsage(began);
   const rate = (rows * 1e6) / (user + system);
   assert.is(rows, 2 * variantsOf(edge).count);
-  // Half of it, since tests run beside others and with a compiler of TypeScript in between.
+  // Half of the 100 that a sweep makes by itself, since tests run beside others and with a compiler of TypeScript in between.
   assert.ok(rate >= 50, `${rate.toFixed(0)} variants a second`);
 });
 

@@ -138,7 +138,7 @@ test("arguments that change no prediction are taken and change nothing", () => {
 const vit = "vit_base_patch16_224";
 const refused: readonly (readonly [name: string, modelArgs: Readonly<Record<string, unknown>>, says: string])[] = [
   ["vit_base_patch_224", {}, 'architecture: "vit_base_patch_224" is not a plain ViT of timm; did you mean "vit_base_patch8_224"?'],
-  ["resnet50", {}, 'architecture: "resnet50" is not a plain ViT of timm; the 240 known names are like "vit_base_patch16_224"'],
+  ["resnet50", {}, 'architecture: "resnet50" is not a plain ViT of timm; the 240 known names are like "vit_base_patch16_224"; vitc list timm shows them'],
   [`${vit}.dinov2`, {}, `architecture: "${vit}.dinov2": "dinov2" is no tag of ${vit}'s weights; did you mean "dino"? Known are augreg2_in21k_ft_in1k, augreg_in21k_ft_in1k, orig_in21k_ft_in1k, augreg_in1k, sam_in1k, orig_in21k, augreg_in21k, dino, mae; of weights of your own, compile the config.json`],
   ["vit_giant_patch14_224.x", {}, `architecture: "vit_giant_patch14_224.x": "x" is no tag of vit_giant_patch14_224's weights; known is untrained; of weights of your own, compile the config.json`],
   [vit, { depth: 2.5 }, "model_args.depth: 2.5 is not a whole number"],

@@ -37,7 +37,7 @@ function entryOf(name: string): { readonly group: TimmGroup; readonly row: TimmR
   const entry = entries.get(name);
   if (entry) return entry;
   const near = nearest(name, timmNames);
-  throw new SpecError([{ field: "architecture", message: `${show(name)} is not a plain ViT of timm; ${near ? `did you mean "${near}"?` : `the ${timmNames.length} known names are like "vit_base_patch16_224"`}` }]);
+  throw new SpecError([{ field: "architecture", message: `${show(name)} is not a plain ViT of timm; ${near ? `did you mean "${near}"?` : `the ${timmNames.length} known names are like "vit_base_patch16_224"; vitc list timm shows them`}` }]);
 }
 
 /**
