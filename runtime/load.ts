@@ -166,7 +166,7 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
     checkAlive(plan, watch);
     if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
     engine = { ...engine, ignored };
-    return testing ? await testing.testedOutputs(engine, notice, signal) : engine;
+    return testing ? await testing.testedOutputs(engine, signal) : engine;
   } catch (error) {
     session.dispose();
     signal?.throwIfAborted();

@@ -73,7 +73,7 @@ export async function testedKernels(engine: Engine, tests: readonly SelfTest[], 
  * The engine, once it has weights, if a whole run gives what it should.
  * @throws SelfTestError when it does not
  */
-export async function testedOutputs(engine: Engine, say: Say, signal: Signal): Promise<Engine> {
+export async function testedOutputs(engine: Engine, signal: Signal): Promise<Engine> {
   const report = await testOutput(engine, engine.report!, () => undefined, signal);
   if (!report.passed) throw new SelfTestError(outputInWords(report), report);
   return { ...engine, report };
