@@ -26,7 +26,7 @@ export interface LoadOptions {
   readonly cache?: CacheOption;
   /**
    * The SHA-256 of the weight file, as 64 hexadecimal digits or as pages write it for scripts, "sha256-" and base64. Every byte is hashed as it is
-   * read, also what the model does not use, and `load` rejects with a `WeightsError` that names both hashes when it is another. Of packed weights it is
+   * read, also what the model does not use, and `load` rejects with a `WeightsError` that names both hashes when it is another; one that does not even fit the model is refused for that. Of packed weights it is
    * the hash of the manifest, which has those of its shards. Default: not checked.
    */
   readonly integrity?: string;

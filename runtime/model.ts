@@ -170,8 +170,8 @@ export class Model<Outputs extends object, Label extends string | undefined = ne
   }
 
   /**
-   * Tests the kernels on this device: one dispatch of each routine, three times, on inputs made from a seed, against what the compiler computed
-   * in f64. A wrong one is named (the first of `failures` is the first of a run), and done in another way from then on, if one is right; notices
+   * Tests the kernels of the smallest batch on this device: one dispatch of each routine, three times, on inputs made from a seed, against what the
+   * compiler computed in f64. A wrong one is named (the first of `failures` is the first of a run), and done in another way from then on, if one is right; notices
    * say so. Where `passed` is false do not use the results; another dtype may be right: `load({ dtype: "f32" })`.
    * @throws VitcError (input) for packages that were compiled without; DeviceLostError; the signal's reason.
    */

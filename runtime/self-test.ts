@@ -37,7 +37,7 @@ export interface SelfTestFailure extends SelfTestDifference {
 }
 
 export interface SelfTestReport {
-  /** Whether all is right that is used from now on. */
+  /** Whether all of `tested` is right in the way that is used from now on; kernels of larger batches are not among them. */
   readonly passed: boolean;
   /** How matrices are stored from now on. */
   readonly dtype: DType;
