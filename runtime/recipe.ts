@@ -9,7 +9,7 @@ import { around, equalShapes, foldNormScale, foldNormShift, inParts, like, partO
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import type { RareStep } from "./rare-steps.js";
 import { elementCount } from "./file-tensors.js";
-import { packRows, rowWiseOf } from "./row-blocks.js";
+import { operands, packRows, rowWiseOf } from "./row-blocks.js";
 import { quote } from "./source.js";
 import { transpose } from "./transpose.js";
 import { Workspace } from "./workspace.js";
@@ -44,7 +44,7 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
     if (packed !== undefined) return packed;
     registers.push(runStep(step, tensor.name, registers, rare?.evaluateRare));
     // What nobody reads any more goes at once: a register of a large matrix is tens of megabytes.
-    for (const of of registersOf(step)) if (last.get(of) === i) registers[of] = emptied;
+    for (const of of operands(step)) if (last.get(of) === i) registers[of] = emptied;
   }
   const result = registers.at(-1);
   if (result === undefined) throw contradiction(tensor.name, "it has neither sources nor steps");
@@ -56,11 +56,8 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
 
 const emptied: Register = { shape: [0], data: new Float32Array() };
 
-/** Which registers a step reads. */
-const registersOf = (step: WeightStep): readonly number[] => ("of" in step ? [step.of].flat() : []);
-
 /** The last step that reads each register. */
-const lastUses = ({ steps }: PackedTensor): ReadonlyMap<number, number> => new Map(steps.flatMap((step, i) => registersOf(step).map((of) => [of, i] as const)));
+const lastUses = ({ steps }: PackedTensor): ReadonlyMap<number, number> => new Map(steps.flatMap((step, i) => operands(step).map((of) => [of, i] as const)));
 
 /** The weight behind a norm has columns whose sum is zero, so that the mean of a row drops out; halves are rounded so that they stay so. */
 const isBalanced = ({ shape, steps }: PackedTensor): boolean => shape.length === 2 && steps.some((step) => step.op === "foldNormScale" && step.centre);

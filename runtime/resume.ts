@@ -1,7 +1,7 @@
 /** Downloads that go on after the connection breaks, and how to tell that the file is still the same. */
 
 import { WeightsError } from "./errors.js";
-import { abortable, reasonOf, unreadable } from "./source.js";
+import { abortable, reasonOf, unreadable, withSignal } from "./source.js";
 
 /** Milliseconds before each new try: 16 seconds in all, in which a phone changes its network or a server is started again. */
 export const usualPauses: readonly number[] = [250, 500, 1000, 2000, 4000, 8000];
@@ -64,6 +64,16 @@ export async function inTime<T>(waiting: Promise<T>, stall: number, name: string
     }, stall);
   });
   return Promise.race([abortable(waiting, signal), silence]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * `fetch`, broken off when no answer begins in time.
+ *
+ * @throws as `inTime` and `fetch` do
+ */
+export function fetchInTime(url: URL, init: RequestInit, stall: number, name: string, signal: AbortSignal | undefined): Promise<Response> {
+  const silent = new AbortController();
+  return inTime(fetch(url, { ...init, signal: withSignal(signal, silent) }), stall, name, () => silent.abort(), signal);
 }
 
 /** Bytes on their way: the first `count` of them are there. */

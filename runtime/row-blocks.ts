@@ -18,7 +18,8 @@ type Half = typeof import("./half.js");
 const blockElements = 65536;
 
 const isRowStep = (step: WeightStep | undefined): step is RowStep => step?.op === "foldNormScale" || step?.op === "scaleRows" || step?.op === "scaleChannels";
-const operands = (step: WeightStep): readonly number[] => ("of" in step ? [step.of].flat() : []);
+/** Which registers a step reads. */
+export const operands = (step: WeightStep): readonly number[] => ("of" in step ? [step.of].flat() : []);
 
 /** Steps that treat each row for itself, then a transpose, and zeros behind rows and columns if the kernels want some. */
 export interface RowWise {

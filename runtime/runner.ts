@@ -4,7 +4,7 @@ import { DeviceLostError, VitcError } from "./errors.js";
 import { checkAlive, closeEngine, hearOfLoss, openEngine, testsOf, type Engine } from "./load.js";
 import type { DType, Plan } from "./plan.js";
 import type { SelfTestReport } from "./self-test.js";
-import { abortable } from "./source.js";
+import { abortable, withSignal } from "./source.js";
 import { isHostInput, toBatch, type Batch, type DeviceBatch, type HostInput, type ModelInput } from "./tensor.js";
 import { variantsFor } from "./variants.js";
 
@@ -177,7 +177,7 @@ export class Runner {
       // The next dtype, with its weights, on the device that the user gave or on another one.
       const allowed = variantsFor(this.definition, this.options.dtype ?? "auto");
       const { onProgress: _, ...quiet } = this.options;
-      const stop = signal === undefined ? this.stop.signal : AbortSignal.any([signal, this.stop.signal]);
+      const stop = withSignal(signal, this.stop);
       const open = (dtype: DType): Promise<Engine> => openEngine(this.definition, { ...quiet, dtype, selfTest: true, signal: stop }, engine.ownsDevice ? undefined : engine.opened.device);
       const { report, engine: next } = await fallBack(tested.report, allowed.slice(allowed.indexOf(engine.variant) + 1), open, this.options.onNotice);
       if (next === undefined) return report;

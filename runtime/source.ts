@@ -103,6 +103,9 @@ export function checkRange(name: string, size: number, offset: number, length: n
   throw unreadable(name, `bytes ${offset} to ${offset + length} were asked for, the file has ${size}`);
 }
 
+/** Aborted by whoever gave the signal, if anybody did, and by `stop`. */
+export const withSignal = (signal: AbortSignal | undefined, stop: AbortController): AbortSignal => (signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]));
+
 /** Rejects with the signal's reason as soon as it is aborted, whatever the promise does afterwards. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;

@@ -5,7 +5,7 @@
  */
 
 import { sha256 } from "./sha256.js";
-import { changedFile, ConnectionError, inTime, sameVersion, usualStall, versionOf, wholeSizeOf, type FileVersion } from "./resume.js";
+import { changedFile, ConnectionError, fetchInTime, sameVersion, usualStall, versionOf, wholeSizeOf, type FileVersion } from "./resume.js";
 import { checkRange, isObject, kindOf, reasonOf, unreadable, type WeightsSource } from "./source.js";
 import type { CacheOption, OpenedUrl, UrlOptions } from "./url.js";
 
@@ -74,9 +74,8 @@ function cacheName(option: unknown): string {
 
 /** Asks with HEAD, which brings no bytes, and unlike If-None-Match needs no preflight from another origin. */
 async function isUnchanged(url: URL, known: FileVersion, { signal, stall = usualStall }: UrlOptions): Promise<boolean> {
-  const silent = new AbortController();
   try {
-    const response = await inTime(fetch(url, { method: "HEAD", cache: "no-cache", signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, url.href, () => silent.abort(), signal);
+    const response = await fetchInTime(url, { method: "HEAD", cache: "no-cache" }, stall, url.href, signal);
     return response.ok && sameVersion(known, versionOf(response, wholeSizeOf(response))) === true;
   } catch {
     signal?.throwIfAborted();

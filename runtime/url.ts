@@ -1,6 +1,6 @@
 /** Weights behind a URL. */
 
-import { changedFile, ConnectionError, fill, inTime, persist, sameVersion, usualPauses, usualStall, versionOf, wholeSizeOf, type Arriving, type FileVersion } from "./resume.js";
+import { changedFile, ConnectionError, fetchInTime, fill, inTime, persist, sameVersion, usualPauses, usualStall, versionOf, wholeSizeOf, type Arriving, type FileVersion } from "./resume.js";
 import { checkRange, fromBlob, fromBytes, quote, reasonOf, unreadable, type WeightsSource } from "./source.js";
 
 /** Asked for first: the header of most models fits, so that one request tells the size and brings the header. */
@@ -118,10 +118,9 @@ function parseUrl(address: string | URL): URL {
 /** Fetches the whole URL or a range of it; every answer that brings no bytes is an error, except 416: an empty file, or one that is shorter now. */
 async function request(url: URL, name: string, stall: number, signal: AbortSignal | undefined, range?: readonly [offset: number, length: number]): Promise<Response> {
   let response: Response;
-  const silent = new AbortController();
   try {
     const headers: HeadersInit = range === undefined ? {} : { Range: `bytes=${range[0]}-${range[0] + range[1] - 1}` };
-    response = await inTime(fetch(url, { headers, signal: signal ? AbortSignal.any([signal, silent.signal]) : silent.signal }), stall, name, () => silent.abort(), signal);
+    response = await fetchInTime(url, { headers }, stall, name, signal);
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof ConnectionError) throw cause;

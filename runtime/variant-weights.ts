@@ -3,7 +3,7 @@
 import type { Variant } from "./definition.js";
 import type { Reference } from "./packed.js";
 import type { Packed } from "./recipe.js";
-import { isJson, readExactly, unreadable } from "./source.js";
+import { isJson, readExactly, unreadable, withSignal } from "./source.js";
 import type { UrlOptions } from "./url.js";
 import type { Variants } from "./variants.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
@@ -41,7 +41,7 @@ export interface VariantWeights {
  */
 export async function openVariantWeights(wanted: Variants, input: WeightsInput, options: CheckOptions & UrlOptions & { readonly integrity?: string | undefined }): Promise<VariantWeights> {
   const stop = new AbortController();
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const signal = withSignal(options.signal, stop);
   const close = (): void => stop.abort();
   try {
     signal.throwIfAborted();

@@ -8,7 +8,7 @@ import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead } from "./readahead.js";
 import { packTensor, type Packed, type ReadValues } from "./recipe.js";
 import { elementCount, type FileTensor, type SafetensorsFile } from "./file-tensors.js";
-import { quote, type WeightsSource } from "./source.js";
+import { quote, withSignal, type WeightsSource } from "./source.js";
 import { openFile } from "./weight-file.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
 import { Workspace } from "./workspace.js";
@@ -90,8 +90,6 @@ function holdsAll({ tensors }: WeightRecipe, file: SafetensorsFile): boolean {
   );
   return fits && used.size === file.tensors.size;
 }
-
-const withSignal = (signal: AbortSignal | undefined, stop: AbortController): AbortSignal => (signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]));
 
 /**
  * Loads an opened weight file into weight buffers: each tensor is read, packed and uploaded, in the file's order, so that a file is read from

@@ -1,12 +1,12 @@
 /** Weights that the browser keeps: the second visit asks whether the file is the same, and downloads none of it. */
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { findChromium, launch } from "../tools/chromium.js";
 import { fixturePath, noteFixture } from "../tools/fixtures.js";
-import { f32, temporaryFolder, writeCompiled } from "../tools/packages.js";
+import { writeNotePage } from "../tools/note-page.js";
 import { serve } from "../tools/serve.js";
 import { skipAll, suite } from "../tools/suite.js";
 
@@ -14,11 +14,8 @@ const found = await findChromium();
 if ("reason" in found) skipAll("weights that Chromium keeps", found.reason);
 else {
   const test = suite("weights that Chromium keeps");
-  const root = temporaryFolder("browser-cache");
   const fixture = noteFixture("base");
-  await writeCompiled(join(root, "package"), fixture.spec);
-  writeFileSync(join(root, "index.html"), "<!doctype html><title>cache</title>");
-  writeFileSync(join(root, "input.bin"), new Uint8Array(f32(fixture.io.get("input")!.data).buffer));
+  const root = await writeNotePage("cache", fixture);
   const file = join(root, "weights.safetensors");
   copyFileSync(fixturePath("notes/base/weights.safetensors"), file);
 

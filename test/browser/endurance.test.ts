@@ -1,13 +1,12 @@
 /** A model on a page for a long time: connections that break, a device that goes away in the middle of a run, and 500 runs. */
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { findChromium, launch } from "../tools/chromium.js";
 import { fixturePath, noteFixture } from "../tools/fixtures.js";
-import { f32, temporaryFolder, writeCompiled } from "../tools/packages.js";
+import { writeNotePage } from "../tools/note-page.js";
 import { serve } from "../tools/serve.js";
 import { skipAll, suite } from "../tools/suite.js";
 
@@ -15,11 +14,8 @@ const found = await findChromium();
 if ("reason" in found) skipAll("endurance in Chromium", found.reason);
 else {
   const test = suite("endurance in Chromium");
-  const root = temporaryFolder("browser-endurance");
   const fixture = noteFixture("base");
-  await writeCompiled(join(root, "package"), fixture.spec);
-  writeFileSync(join(root, "index.html"), "<!doctype html><title>endurance</title>");
-  writeFileSync(join(root, "input.bin"), new Uint8Array(f32(fixture.io.get("input")!.data).buffer));
+  const root = await writeNotePage("endurance", fixture);
   const content = readFileSync(fixturePath("notes/base/weights.safetensors"));
 
   /** Answers are cut after so many bytes. */
