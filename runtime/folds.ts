@@ -32,17 +32,34 @@ export function inParts(shape: readonly number[], part: NonNullable<Register["pa
   };
 }
 
-/** @param result where it is put, which may be the operand's memory */
-export function foldNormScale({ shape, data }: Register, gamma: Register, centre: boolean, result: Float64Array<ArrayBuffer> = new Float64Array(data.length)): Register | string {
+/**
+ * @param result where it is put, which may be the operand's memory
+ * @param means of the rows, where the operand is a part of their columns
+ */
+export function foldNormScale({ shape, data }: Register, gamma: Register, centre: boolean, result: Float64Array<ArrayBuffer> = new Float64Array(data.length), means?: Float64Array): Register | string {
   const width = shape[1] ?? 0;
   if (shape.length !== 2 || width === 0 || !areVectors([gamma], width)) return "needs a weight [out, in] and a vector [in]";
   for (let row = 0; row < result.length; row += width) {
     let sum = 0;
     for (let i = 0; i < width; i++) sum += result[row + i] = data[row + i]! * gamma.data[i]!;
-    const mean = centre ? sum / width : 0;
+    const mean = means ? means[row / width]! : centre ? sum / width : 0;
     for (let i = row; i < row + width; i++) result[i]! -= mean;
   }
   return { shape, data: result };
+}
+
+/** What `foldNormScale` subtracts from each row when it centres; nothing when the operands do not fit. */
+export function scaledMeans(weight: Register, gamma: Register): Float64Array | undefined {
+  const [rows = 0, width = 0] = weight.shape;
+  if (!areVectors([gamma], width)) return undefined;
+  const means = new Float64Array(rows);
+  for (let row = 0; row < rows; row++) {
+    const data = partOf(weight, row * width, (row + 1) * width);
+    let sum = 0;
+    for (let i = 0; i < width; i++) sum += data[i]! * gamma.data[i]!;
+    means[row] = sum / width;
+  }
+  return means;
 }
 
 export function foldNormShift(weight: Register, beta: Register, bias: Register | undefined): Register | string {
@@ -90,21 +107,34 @@ export function tokenTable(parts: readonly Register[], { prefix, patches, positi
   if (parts.length === 0 || rows !== prefix || parts.length !== shapes.length || parts.some(({ shape }, i) => !equalShapes(shape, shapes[i]!))) {
     return `makes ${prefix} + ${patches} tokens of ${parts.map(({ shape }) => `[${shape.join(", ")}]`).join(", ")}`;
   }
-  const result = new Float64Array((prefix + patches) * dim);
-  let at = 0;
-  for (const { data } of heads) {
-    result.set(data, at);
-    at += data.length;
-  }
-  const shift = bias ? parts.at(-1)!.data : undefined;
-  if (shift) for (; at < result.length; at += dim) result.set(shift, at);
-  if (positions !== "none") {
-    const table = parts[heads.length]!.data;
-    // The table's first row belongs to the first token that it covers.
-    const first = positions === "patches" ? prefix * dim : 0;
-    for (let i = 0; i < table.length; i++) result[first + i]! += table[i]!;
-  }
-  return { shape: [1, prefix + patches, dim], data: result };
+  const shift = bias ? parts.at(-1)! : undefined;
+  const table = positions === "none" ? undefined : parts[heads.length]!;
+  // The table's first row belongs to the first token that it covers.
+  const covered = positions === "patches" ? prefix : 0;
+  const prefixes = heads.flatMap((head) => Array.from({ length: head.shape[1]! }, (_, row) => ({ head, row })));
+  const fill = (result: Float64Array<ArrayBuffer>, start: number): Float64Array<ArrayBuffer> => {
+    for (let at = start; at < start + result.length; ) {
+      const token = Math.floor(at / dim);
+      const [from, to] = [at - token * dim, Math.min(dim, start + result.length - token * dim)];
+      const values = result.subarray(at - start, at - start + to - from);
+      const { head: of, row } = prefixes[token] ?? { head: shift, row: 0 };
+      if (of) values.set(partOf(of, row * dim + from, row * dim + to));
+      else values.fill(0);
+      if (table && token >= covered) {
+        const added = partOf(table, (token - covered) * dim + from, (token - covered) * dim + to);
+        for (let i = 0; i < added.length; i++) values[i]! += added[i]!;
+      }
+      at += to - from;
+    }
+    return result;
+  };
+  const length = (prefix + patches) * dim;
+  let memory = new Float64Array();
+  const part = (start: number, end: number): Floats => {
+    if (memory.length < end - start) memory = new Float64Array(end - start);
+    return fill(memory.subarray(0, end - start), start);
+  };
+  return inParts([1, prefix + patches, dim], part, () => fill(new Float64Array(length), 0));
 }
 
 export function areVectors(registers: readonly Register[], length: number): boolean {

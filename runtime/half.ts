@@ -23,9 +23,9 @@ export function toHalves(values: Float32Array | Float64Array, words: Uint16Array
  * rounding, and the sum of a column by no more than that of its last. Rounded one by one, sums would be off by the square root of the rows.
  *
  * @param words where they are put
+ * @param lost what the rows above have lost, by column; in the end what these have
  */
-export function toHalvesBalanced(values: Float32Array | Float64Array, cols: number, words: Uint16Array<ArrayBuffer> = new Uint16Array(values.length)): Uint16Array<ArrayBuffer> {
-  const lost = new Float64Array(cols);
+export function toHalvesBalanced(values: Float32Array | Float64Array, cols: number, words: Uint16Array<ArrayBuffer> = new Uint16Array(values.length), lost: Float64Array = new Float64Array(cols)): Uint16Array<ArrayBuffer> {
   for (let i = 0, column = 0; i < words.length; i++, column = column + 1 === cols ? 0 : column + 1) {
     const wanted = values[i]! + lost[column]!;
     const word = halfWord(wanted);

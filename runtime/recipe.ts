@@ -20,15 +20,29 @@ export type Packed = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 /** The elements of a source: all of them, or in parts, each good until the next is read. */
 export type ReadValues = Floats | { readonly length: number; part(start: number, end: number): Floats; whole(): Floats };
 
+/** Told packed elements, and their place among those of the tensor. Their memory is used again once it is done: copy what is kept. */
+export type WriteStrip = (data: Packed, at: number) => void | Promise<void>;
+
+/** Makes one tensor: see `packStrips`. The result may share memory with what `read` returned, or is in the workspace. */
+export async function packTensor(tensor: PackedTensor, read: Parameters<typeof packStrips>[1], workspace: Workspace = new Workspace()): Promise<Packed> {
+  const length = elementCount(tensor.shape);
+  let whole: Packed | undefined;
+  const write: WriteStrip = (data, at) => {
+    if (data.length === length) whole = data;
+    else (whole ??= tensor.dtype === "f16" ? new Uint16Array(length) : new Float32Array(length)).set(data, at);
+  };
+  await packStrips(tensor, read, write, workspace);
+  return whole!;
+}
+
 /**
- * Makes one tensor as the kernels want it. `read` returns the row-major elements of a source; it is called once for each. The result may
- * share memory with what `read` returned, or is in the workspace.
+ * Makes one tensor as the kernels want it, whole or in strips from the first to the last. `read` returns the row-major elements of a source; it is
+ * called once for each.
  *
- * @returns the elements of `tensor.shape`
  * @throws WeightsError when a value leaves the type that it is stored in (a negative variance, one too large), VitcError with code "validation" when the
  * recipe contradicts itself, and whatever `read` throws
  */
-export async function packTensor(tensor: PackedTensor, read: (source: WeightSource, index: number) => Promise<ReadValues>, workspace: Workspace = new Workspace()): Promise<Packed> {
+export async function packStrips(tensor: PackedTensor, read: (source: WeightSource, index: number) => Promise<ReadValues>, write: WriteStrip, workspace: Workspace = new Workspace()): Promise<void> {
   const data = await Promise.all(tensor.sources.map((source, i) => read(source, i)));
   const registers = tensor.sources.map(({ shape }, i): Register => {
     const values = data[i]!;
@@ -40,8 +54,7 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   const half = tensor.dtype === "f16" ? await import("./half.js") : undefined;
   const rowWise = rowWiseOf(tensor);
   for (const [i, step] of tensor.steps.entries()) {
-    const packed = i === rowWise?.from ? packRows(tensor, rowWise, registers, half, isBalanced(tensor), workspace) : undefined;
-    if (packed !== undefined) return packed;
+    if (i === rowWise?.from && (await packRows(tensor, rowWise, registers, half, isBalanced(tensor), workspace, write))) return;
     registers.push(runStep(step, tensor.name, registers, rare?.evaluateRare));
     // What nobody reads any more goes at once: a register of a large matrix is tens of megabytes.
     for (const of of operands(step)) if (last.get(of) === i) registers[of] = emptied;
@@ -51,8 +64,20 @@ export async function packTensor(tensor: PackedTensor, read: (source: WeightSour
   if (!equalShapes(result.shape, tensor.shape)) {
     throw contradiction(tensor.name, `its steps make [${result.shape.join(", ")}], it should be [${tensor.shape.join(", ")}]`);
   }
-  return tensor.dtype === "f32" && result.data instanceof Float32Array ? result.data : rounded(result.data, tensor, half);
+  // What is balanced is rounded as a whole: what a value loses is another's.
+  const length = elementCount(tensor.shape);
+  const most = result.part && !isBalanced(tensor) ? Math.min(length, partElements) : length;
+  let start = 0;
+  do {
+    const end = Math.min(start + most, length);
+    const values = partOf(result, start, end);
+    await write(half === undefined && values instanceof Float32Array ? values : rounded(values, start, tensor, half), start);
+    start = end;
+  } while (start < length);
 }
+
+/** Elements of a register in parts that are rounded at once. */
+const partElements = 2 ** 18;
 
 const emptied: Register = { shape: [0], data: new Float32Array() };
 
@@ -63,10 +88,10 @@ const lastUses = ({ steps }: PackedTensor): ReadonlyMap<number, number> => new M
 const isBalanced = ({ shape, steps }: PackedTensor): boolean => shape.length === 2 && steps.some((step) => step.op === "foldNormScale" && step.centre);
 
 /**
- * The one rounding. Values that were only moved are as finite as `read` made them; what is computed, or rounded to
+ * The one rounding, of the values from `start` on. Values that were only moved are as finite as `read` made them; what is computed, or rounded to
  * less, is checked here.
  */
-function rounded(values: Floats, tensor: PackedTensor, half: typeof import("./half.js") | undefined): Packed {
+function rounded(values: Floats, start: number, tensor: PackedTensor, half: typeof import("./half.js") | undefined): Packed {
   const { name, shape, dtype } = tensor;
   const result = half === undefined ? new Float32Array(values) : isBalanced(tensor) ? half.toHalvesBalanced(values, shape[1]!) : half.toHalves(values);
   const position = result instanceof Uint16Array ? half!.firstBeyondHalf(result) : firstNotFinite(result);
@@ -74,7 +99,7 @@ function rounded(values: Floats, tensor: PackedTensor, half: typeof import("./ha
   const becomes = result instanceof Uint16Array ? "too large" : String(result[position]);
   const fits = dtype === "f16" && Number.isFinite(Math.fround(values[position]!));
   const fix = fits ? "f32 can hold it: load or compile with dtype f32" : "the file is damaged or its values are too large";
-  const message = `${quote(name)} becomes ${becomes} at ${indexAt(position, shape)} when it is packed as ${dtype} (from ${values[position]}); ${fix}`;
+  const message = `${quote(name)} becomes ${becomes} at ${indexAt(start + position, shape)} when it is packed as ${dtype} (from ${values[position]}); ${fix}`;
   throw new WeightsError([{ kind: fits ? "range" : "value", tensor: name, message }], "weights");
 }
 

@@ -1,13 +1,13 @@
 /**
  * The last steps of most large matrices treat each row for itself, then transpose: here a few rows at a time, so that there is no copy of the
- * matrix in f64, and what a block needs stays in the cache. The values are those of one step after another.
+ * matrix in f64, and what a block needs stays in the cache; and of a large one a part of their columns at a time, so that the packed matrix is never
+ * there whole. The values are those of one step after another.
  */
 
-import { firstNotFinite } from "./decode.js";
-import { elementCount } from "./file-tensors.js";
-import { areVectors, equalShapes, foldNormScale, partOf, scaleChannels, scaleRows, type Register } from "./folds.js";
+import { firstNotFinite, type Floats } from "./decode.js";
+import { areVectors, equalShapes, foldNormScale, partOf, scaleChannels, scaledMeans, scaleRows, type Register } from "./folds.js";
 import type { PackedTensor, WeightStep } from "./plan.js";
-import type { Packed } from "./recipe.js";
+import type { WriteStrip } from "./recipe.js";
 import { transposePlane } from "./transpose.js";
 import type { Workspace } from "./workspace.js";
 
@@ -42,57 +42,100 @@ export function rowWiseOf({ sources, steps }: PackedTensor): RowWise | undefined
 }
 
 /**
- * Does these steps and rounds.
+ * Does these steps and rounds, in strips of the result's rows, so that of a large matrix there is never much beside what was read of it.
  *
  * @param half given when the tensor is stored in f16
- * @returns undefined when the operands do not fit or a value is too large for the type: whoever does one step after another can say which
+ * @param write told each strip, and its place in the result in elements; the strip's memory is used again for the next
+ * @returns whether all is done; not when the operands do not fit or a value is too large for the type: whoever does one step after another can say which
  */
-export function packRows({ sources, steps, shape }: PackedTensor, { from, count: stepCount }: RowWise, registers: readonly Register[], half: Half | undefined, balanced: boolean, workspace: Workspace): Packed | undefined {
+export async function packRows({ sources, steps, shape }: PackedTensor, { from, count: stepCount }: RowWise, registers: readonly Register[], half: Half | undefined, balanced: boolean, workspace: Workspace, write: WriteStrip): Promise<boolean> {
   const rowSteps = steps.slice(from, from + stepCount).filter(isRowStep);
   const matrix = registers[operands(steps[from]!)[0]!];
   const [rows = 0, width = 0] = matrix?.shape ?? [];
   const [height = 0, stride = 0] = shape;
   const pad = steps.at(-1)!;
-  const fits = pad.op === "pad" ? equalShapes(pad.shape, shape) && height >= width && stride >= rows : equalShapes(shape, [width, rows]);
-  if (matrix?.shape.length !== 2 || shape.length !== 2 || sources.length + from !== registers.length || !fits) return undefined;
+  const padded = pad.op === "pad";
+  const fits = padded ? equalShapes(pad.shape, shape) && height >= width && stride >= rows : equalShapes(shape, [width, rows]);
+  if (matrix?.shape.length !== 2 || shape.length !== 2 || sources.length + from !== registers.length || !fits) return false;
 
-  const length = elementCount(shape);
+  const [strip, means] = stripOf(rowSteps, matrix, registers, height, (height * stride * (half ? 2 : 4)) / workspace.stripBytes);
+  const length = Math.min(strip, height) * stride;
   const result = half ? new Uint16Array(workspace.take("packed", length * 2), 0, length) : new Float32Array(workspace.take("packed", length * 4), 0, length);
-  if (pad.op === "pad") result.fill(0);
-  const most = Math.max(1, Math.floor(blockElements / width));
-  const scratch = new Float64Array(workspace.take("rows", most * width * 8));
-  const turned = new Float64Array(workspace.take("turned", half ? most * width * 8 : 0));
-  const rounded = new Uint16Array(workspace.take("rounded", half ? most * width * 2 : 0));
-  let moved = rowSteps.length === 0;
-  for (let row = 0; row < rows; row += most) {
-    const count = Math.min(most, rows - row);
-    let block: Register | string = { shape: [count, width], data: partOf(matrix, row * width, (row + count) * width) };
-    moved &&= block.data instanceof Float32Array;
-    for (const step of rowSteps) {
-      block = ofRows(step, block, row, rows, registers, scratch);
-      if (typeof block === "string") return undefined;
+  const most = Math.max(1, Math.floor(blockElements / Math.min(strip, width)));
+  const area = most * Math.min(strip, width);
+  const scratch = new Float64Array(workspace.take("rows", area * 8));
+  const turned = new Float64Array(workspace.take("turned", half ? area * 8 : 0));
+  const rounded = new Uint16Array(workspace.take("rounded", half ? area * 2 : 0));
+  const lost = new Float64Array(half && balanced ? rows : 0);
+  for (let column = 0; column < height; column += strip) {
+    const part = result.subarray(0, (Math.min(column + strip, height) - column) * stride);
+    if (padded) part.fill(0);
+    const columns = Math.max(0, Math.min(column + strip, width) - column);
+    let moved = rowSteps.length === 0;
+    for (let row = 0; row < rows && columns > 0; row += most) {
+      const count = Math.min(most, rows - row);
+      let block: Register | string = { shape: [count, columns], data: columnsOf(matrix, row, count, column, columns, scratch) };
+      moved &&= block.data instanceof Float32Array;
+      for (const step of rowSteps) {
+        block = ofRows(step, block, { row, rows, column, width, means }, registers, scratch);
+        if (typeof block === "string") return false;
+      }
+      if (part instanceof Float32Array) transposePlane(block.data, 0, columns, part, row, stride, columns, count);
+      else {
+        transposePlane(block.data, 0, columns, turned, 0, count, columns, count);
+        const values = turned.subarray(0, block.data.length);
+        const words = rounded.subarray(0, values.length);
+        if (balanced) half!.toHalvesBalanced(values, count, words, lost.subarray(row, row + count));
+        else half!.toHalves(values, words);
+        for (let i = 0; i < columns; i++) part.set(words.subarray(i * count, (i + 1) * count), i * stride + row);
+      }
     }
-    if (result instanceof Float32Array) transposePlane(block.data, 0, width, result, row, stride, width, count);
-    else {
-      transposePlane(block.data, 0, width, turned, 0, count, width, count);
-      const values = turned.subarray(0, block.data.length);
-      const words = rounded.subarray(0, values.length);
-      if (balanced) half!.toHalvesBalanced(values, count, words);
-      else half!.toHalves(values, words);
-      for (let i = 0; i < width; i++) result.set(words.subarray(i * count, (i + 1) * count), i * stride + row);
-    }
+    if (part instanceof Uint16Array ? half!.firstBeyondHalf(part) >= 0 : !moved && firstNotFinite(part) >= 0) return false;
+    await write(part, column * stride);
   }
-  if (result instanceof Uint16Array ? half!.firstBeyondHalf(result) >= 0 : !moved && firstNotFinite(result) >= 0) return undefined;
-  return result;
+  return true;
 }
 
-/** A step on the rows from `row` on of a matrix of `rows`; the result is in `scratch`, where the operand may be. */
-function ofRows(step: RowStep, block: Register, row: number, rows: number, registers: readonly Register[], scratch: Float64Array<ArrayBuffer>): Register | string {
+/** How many rows of the result a strip has; and the means of the matrix's rows behind a norm, which a strip of their columns cannot tell. */
+function stripOf(rowSteps: readonly RowStep[], matrix: Register, registers: readonly Register[], height: number, strips: number): readonly [strip: number, means: Float64Array | undefined] {
+  const [first, ...others] = rowSteps;
+  // A mean of what other steps made would take all of them on all columns.
+  if (strips <= 1 || others.some(({ op }) => op === "foldNormScale")) return [height, undefined];
+  // Writes to a buffer begin at whole words, also those of halves.
+  const strip = 2 * Math.ceil(height / Math.ceil(strips) / 2);
+  return [strip, first?.op === "foldNormScale" && first.centre ? scaledMeans(matrix, registers[first.of[1]]!) : undefined];
+}
+
+/** The columns from `column` on of some rows: without a copy where they are all. */
+function columnsOf(matrix: Register, row: number, count: number, column: number, columns: number, scratch: Float64Array<ArrayBuffer>): Floats {
+  const width = matrix.shape[1]!;
+  if (columns === width) return partOf(matrix, row * width, (row + count) * width);
+  for (let i = 0; i < count; i++) {
+    const start = (row + i) * width + column;
+    scratch.set(partOf(matrix, start, start + columns), i * columns);
+  }
+  return scratch.subarray(0, count * columns);
+}
+
+/** Where a block lies in its matrix of `rows` x `width`. */
+interface Place {
+  readonly row: number;
+  readonly rows: number;
+  readonly column: number;
+  readonly width: number;
+  readonly means: Float64Array | undefined;
+}
+
+/** A step on some rows and columns of a matrix; the result is in `scratch`, where the operand may be. */
+function ofRows(step: RowStep, block: Register, { row, rows, column, width, means }: Place, registers: readonly Register[], scratch: Float64Array<ArrayBuffer>): Register | string {
   const result = scratch.subarray(0, block.data.length);
-  const count = block.shape[0]!;
+  const [count = 0, columns = 0] = block.shape;
   switch (step.op) {
-    case "foldNormScale":
-      return foldNormScale(block, registers[step.of[1]]!, step.centre, result);
+    case "foldNormScale": {
+      const gamma = registers[step.of[1]]!;
+      if (!areVectors([gamma], width)) return "";
+      return foldNormScale(block, { shape: [columns], data: gamma.data.subarray(column, column + columns) }, step.centre, result, means?.subarray(row, row + count));
+    }
     case "scaleRows": {
       const within = (of: number): number => Math.min(Math.max(of - row, 0), count);
       const valid = 0 <= step.start && step.start <= step.end && step.end <= rows;

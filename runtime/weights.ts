@@ -5,8 +5,8 @@ import { decodeFloats, firstNotFinite, indexAt, isFloatType, type Floats } from 
 import { WeightsError } from "./errors.js";
 import { equalShapes } from "./folds.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
-import { readAhead } from "./readahead.js";
-import { packTensor, type Packed, type ReadValues } from "./recipe.js";
+import { readAhead, type TensorBytes } from "./readahead.js";
+import { packStrips, packTensor, type Packed, type ReadValues, type WriteStrip } from "./recipe.js";
 import { elementCount, type FileTensor, type SafetensorsFile } from "./file-tensors.js";
 import { quote, withSignal, type WeightsSource } from "./source.js";
 import { openFile } from "./weight-file.js";
@@ -29,8 +29,10 @@ export interface WeightsProgress {
 export interface LoadOptions extends CheckOptions {
   readonly onProgress?: ((progress: WeightsProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Writes packed values, f16 as words, at a byte offset of a weight buffer. Their memory is used again afterwards: copy what is kept. */
+  /** Writes packed values, a tensor or a strip of one, f16 as words, at a byte offset of a weight buffer. Their memory is used again afterwards: copy what is kept. */
   readonly upload: (buffer: number, offset: number, data: Packed) => void | Promise<void>;
+  /** Gives each tensor in one piece. Default: of a large one strips, one after another, so that it is never there whole. */
+  readonly whole?: boolean;
 }
 
 export interface LoadedWeights {
@@ -137,8 +139,9 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
   const workspace = new Workspace();
   let rested = performance.now();
   for (const { tensor } of ordered) {
-    const data = await packTensor(tensor, async (wanted, i) => valuesOf(wanted, file, await reads.read(resolve(wanted, file)), (use, size) => workspace.take(`${use} of source ${i}`, size)), workspace);
-    await options.upload(tensor.buffer, tensor.offset, data);
+    const read = async (wanted: WeightSource, i: number): Promise<ReadValues> => valuesOf(wanted, file, await reads.read(resolve(wanted, file)), (use, size) => workspace.take(`${use} of source ${i}`, size));
+    const write: WriteStrip = (data, at) => options.upload(tensor.buffer, tensor.offset + at * data.BYTES_PER_ELEMENT, data);
+    await (options.whole ? write(await packTensor(tensor, read, workspace), 0) : packStrips(tensor, read, write, workspace));
     for (const wanted of tensor.sources) reads.release(resolve(wanted, file));
     if (performance.now() - rested > busyMilliseconds) {
       await new Promise((wake) => setTimeout(wake, 0));
@@ -150,13 +153,13 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
 }
 
 /** The elements of a tensor of the file, decoded when they are read: of two-byte types f32 takes twice the memory. */
-function valuesOf(wanted: WeightSource, file: SafetensorsFile, bytes: Uint8Array<ArrayBuffer>, memory: (use: string, size: number) => ArrayBuffer): ReadValues {
+function valuesOf(wanted: WeightSource, file: SafetensorsFile, bytes: TensorBytes, memory: (use: string, size: number) => ArrayBuffer): ReadValues {
   const { dtype } = resolve(wanted, file);
   if (!isFloatType(dtype)) throw new TypeError(`"${wanted.names[0]}" has dtype ${dtype}, which the check refuses`);
   const length = elementCount(wanted.shape);
   const size = bytes.length / Math.max(1, length);
   const decode = (use: string, start: number, end: number): Floats => {
-    const values = decodeFloats(dtype, bytes.subarray(start * size, end * size), (room) => memory(use, room));
+    const values = decodeFloats(dtype, bytes.part(start * size, end * size, (room) => memory(`${use}, as read,`, room)), (room) => memory(use, room));
     const position = firstNotFinite(values);
     if (position < 0) return values;
     const tensor = wanted.names.find((name) => file.tensors.has(name)) ?? "";

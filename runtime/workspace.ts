@@ -7,6 +7,9 @@
 export class Workspace {
   readonly #kept = new Map<string, ArrayBuffer>();
 
+  /** @param stripBytes of a packed matrix that are made at once */
+  constructor(readonly stripBytes: number = 8 * 1024 * 1024) {}
+
   /** At least `bytes` bytes, with whatever this use left in them: what was taken for it before is given up. */
   take(use: string, bytes: number): ArrayBuffer {
     const kept = this.#kept.get(use);
@@ -17,28 +20,19 @@ export class Workspace {
   }
 }
 
-/**
- * Buffers for reads that the source may put bytes in; those that come back are used again. They are of few sizes, so that a new one is made only when
- * more reads go on at once than before.
- */
+/** Buffers for reads that the source may put bytes in; those that come back are used again. All are as large as the largest read. */
 export class ReadBuffers {
-  readonly #spare = new Map<number, Uint8Array<ArrayBuffer>[]>();
+  readonly #spare: ArrayBuffer[] = [];
 
-  /** @param sizes of the buffers, from the smallest to that of the largest read */
-  constructor(private readonly sizes: readonly number[]) {}
+  constructor(private readonly size: number) {}
 
-  /** A buffer of `bytes` bytes. */
+  /** A buffer of `bytes` bytes, at most the size. */
   take(bytes: number): Uint8Array<ArrayBuffer> {
-    const size = this.sizes.find((each) => each >= bytes) ?? bytes;
-    return (this.#spare.get(size)?.pop() ?? new Uint8Array(size)).subarray(0, bytes);
+    return new Uint8Array(this.#spare.pop() ?? new ArrayBuffer(this.size), 0, bytes);
   }
 
   /** Takes a buffer back after what was read is used; a source that returned memory of its own keeps it from being of use. */
   give(buffer: Uint8Array<ArrayBuffer>, returned: Uint8Array<ArrayBuffer>): void {
-    if (returned.buffer !== buffer.buffer) return;
-    const whole = new Uint8Array(buffer.buffer);
-    const spare = this.#spare.get(whole.length);
-    if (spare) spare.push(whole);
-    else this.#spare.set(whole.length, [whole]);
+    if (returned.buffer === buffer.buffer) this.#spare.push(buffer.buffer);
   }
 }

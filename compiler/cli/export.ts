@@ -69,6 +69,7 @@ async function exportSpec(cli: Cli, reference: string, options: Options): Promis
         const report = await loadWeights(plainRecipe(spec, graph), source, {
           allowExtra: options.allowExtra,
           signal,
+          whole: true,
           onProgress: ({ loaded, total }) => line.update(loaded / Math.max(1, total)),
           upload: (index, _offset, values) => {
             const { name } = graph.parameters[index]!;

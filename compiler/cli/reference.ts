@@ -59,7 +59,7 @@ const image = ({ input: { shape } }: Plan): Float32Array<ArrayBuffer> => seededV
 
 async function interpreted(plan: Plan, spec: ResolvedSpec, graph: Graph, source: WeightsSource, { allowExtra, signal }: ReferenceOptions): Promise<ArrayLike<number>> {
   const parameters = new Map<string, Float64Array>();
-  await loadWeights(plainRecipe(spec, graph), source, { allowExtra, signal, upload: (index, _offset, values) => void parameters.set(graph.parameters[index]!.name, Float64Array.from(values)) });
+  await loadWeights(plainRecipe(spec, graph), source, { allowExtra, signal, whole: true, upload: (index, _offset, values) => void parameters.set(graph.parameters[index]!.name, Float64Array.from(values)) });
   const [input] = graph.inputs;
   const shapes = new Map(graph.parameters.map(({ name, value }) => [name, value.shape]));
   const outputs = interpret(graph, { inputs: { [input!.name]: { shape: input!.value.shape, data: Float64Array.from(image(plan)) } }, parameters: (name) => ({ shape: shapes.get(name)!, data: parameters.get(name)! }) });

@@ -194,7 +194,7 @@ test("counts the file's bytes as progress, up to the total", async () => {
   assert.is(reported.at(-1)!.loaded, bytes.length);
 });
 
-test("reads neighbours together, large tensors alone, nothing twice, and holds a bounded part", async () => {
+test("reads neighbours together, large tensors in pieces, nothing twice, and holds a bounded part", async () => {
   // 40 tensors of 5 MiB and 40 biases between them; the bytes are made when they are read.
   const large = 5 * 2 ** 20;
   const names = count(40).flatMap((i) => [`${i}.bias`, `${i}.weight`]);
@@ -224,19 +224,30 @@ test("reads neighbours together, large tensors alone, nothing twice, and holds a
       return new Uint8Array(length);
     },
   };
-  const recipe = recipeOf(...names.toReversed().map((name) => plain(name, [lengthOf(name) / 4])));
+  const recipe = { tensors: names.toReversed().map((name, buffer) => ({ ...plain(name, [lengthOf(name) / 4]), buffer })) };
   const order: string[] = [];
-  const upload = async (_: number, offset: number, data: Packed): Promise<void> => {
+  let written = 0;
+  const upload = async (buffer: number, offset: number, data: Packed): Promise<void> => {
     // A slow start gives the reads time to run ahead as far as they may.
     if (order.length === 0) await new Promise((wake) => setTimeout(wake, 100));
     uploaded += data.byteLength;
-    order.push(recipe.tensors[offset / 256]!.name);
+    const { name } = recipe.tensors[buffer]!;
+    if (offset === 0) order.push(name);
+    // Strips come one after another, and leave nothing out.
+    assert.is(offset, offset === 0 ? 0 : written);
+    written = offset + data.byteLength;
   };
   await loadWeights(recipe, source, { upload });
+  assert.is(uploaded, end);
   assert.equal(order, names, "in the order of the file");
   assert.is(reads.reduce((sum, [, length]) => sum + length, 0), end);
   assert.ok(most > 1 && most <= 6, `${most} reads at once`);
   assert.ok(ahead > 12 * 2 ** 20 && ahead <= 20 * 2 ** 20, `${ahead} bytes held`);
+
+  // In one piece on demand.
+  const sizes: number[] = [];
+  await loadWeights(recipe, source, { whole: true, upload: (_buffer, _offset, data) => void sizes.push(data.byteLength) });
+  assert.equal(sizes, names.map(lengthOf));
 
   reads.length = 0;
   const biases = recipeOf(...names.filter((name) => name.endsWith("bias")).map((name) => plain(name, [1024])));
