@@ -35,6 +35,16 @@ export async function packTensor(tensor: PackedTensor, read: Parameters<typeof p
   return whole!;
 }
 
+/** Writes elements of a packed tensor, from `at` on, where they belong: row by row where other parts of a joined matrix lie between the rows. */
+export async function place({ buffer, offset, shape, stride }: PackedTensor, data: Packed, at: number, write: (buffer: number, offset: number, data: Packed) => void | Promise<void>): Promise<void> {
+  const columns = stride === undefined ? data.length : shape[1]!;
+  for (let i = 0; i < data.length; i += columns) {
+    const to = stride === undefined ? at : ((at + i) / columns) * stride;
+    const waits = write(buffer, offset + to * data.BYTES_PER_ELEMENT, data.subarray(i, i + columns));
+    if (waits) await waits;
+  }
+}
+
 /**
  * Makes one tensor as the kernels want it, whole or in strips from the first to the last. `read` returns the row-major elements of a source; it is
  * called once for each.

@@ -7,7 +7,7 @@ import { DeviceLostError, SelfTestError, VitcError } from "./errors.js";
 import { toHalves } from "./half.js";
 import type { Engine } from "./load.js";
 import type { DType, SelfTest, View } from "./plan.js";
-import { packTensor } from "./recipe.js";
+import { packTensor, place } from "./recipe.js";
 import { seededValues } from "./seeded.js";
 
 /** Some GPUs get the first run right and no other. */
@@ -216,11 +216,16 @@ async function operandsOf({ variant: { plan, recipe }, opened: { device } }: Eng
   );
 }
 
-async function packedAt({ tensors }: Engine["variant"]["recipe"], [name, offset]: View): Promise<ArrayBufferView<ArrayBuffer>> {
-  const tensor = tensors.find((packed) => `weights.${packed.buffer}` === name && packed.offset === offset);
-  if (tensor === undefined) throw new VitcError("validation", `no weight lies at ${offset} of ${name}`);
-  const packed = await packTensor(tensor, (source) => Promise.resolve(seededValues(source.names[0]!, source.shape, "parameter")));
-  return packed instanceof Uint16Array ? wholeWords(packed) : packed;
+async function packedAt({ tensors }: Engine["variant"]["recipe"], [name, offset, bytes]: View): Promise<ArrayBufferView<ArrayBuffer>> {
+  const parts = tensors.filter((packed) => `weights.${packed.buffer}` === name && packed.offset >= offset && packed.offset < offset + bytes);
+  if (parts.length === 0) throw new VitcError("validation", `no weight lies at ${offset} of ${name}`);
+  const memory = new ArrayBuffer(bytes);
+  for (const part of parts) {
+    const packed = await packTensor(part, (source) => Promise.resolve(seededValues(source.names[0]!, source.shape, "parameter")));
+    const whole = packed instanceof Uint16Array ? new Uint16Array(memory) : new Float32Array(memory);
+    await place(part, packed, 0, (_buffer, at, rows) => whole.set(rows, (at - offset) / rows.BYTES_PER_ELEMENT));
+  }
+  return new Uint8Array(memory);
 }
 
 /** Writes are of whole words. */

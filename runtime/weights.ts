@@ -6,7 +6,7 @@ import { WeightsError } from "./errors.js";
 import { equalShapes } from "./folds.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead, type TensorBytes } from "./readahead.js";
-import { packStrips, packTensor, type Packed, type ReadValues, type WriteStrip } from "./recipe.js";
+import { packStrips, packTensor, place, type Packed, type ReadValues, type WriteStrip } from "./recipe.js";
 import { elementCount, type FileTensor, type SafetensorsFile } from "./file-tensors.js";
 import { quote, withSignal, type WeightsSource } from "./source.js";
 import { openFile } from "./weight-file.js";
@@ -123,8 +123,9 @@ export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, opt
 }
 
 async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSource, file: SafetensorsFile, signal: AbortSignal, options: LoadOptions): Promise<number> {
-  const first = ({ sources }: PackedTensor): number => Math.min(source.size, ...sources.map((wanted) => resolve(wanted, file).offset));
-  const ordered = tensors.map((tensor) => ({ tensor, first: first(tensor) })).sort((a, b) => a.first - b.first);
+  // What is made of a large tensor goes together, wherever the vectors lie that are put into it.
+  const main = ({ sources }: PackedTensor): FileTensor | undefined => sources.map((wanted) => resolve(wanted, file)).reduce<FileTensor | undefined>((most, each) => (most && most.bytes >= each.bytes ? most : each), undefined);
+  const ordered = tensors.map((tensor) => ({ tensor, first: main(tensor)?.offset ?? source.size })).sort((a, b) => a.first - b.first);
   const uses = ordered.flatMap(({ tensor }) => tensor.sources.map((wanted) => resolve(wanted, file)));
 
   let loaded = file.dataOffset;
@@ -140,7 +141,7 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
   let rested = performance.now();
   for (const { tensor } of ordered) {
     const read = async (wanted: WeightSource, i: number): Promise<ReadValues> => valuesOf(wanted, file, await reads.read(resolve(wanted, file)), (use, size) => workspace.take(`${use} of source ${i}`, size));
-    const write: WriteStrip = (data, at) => options.upload(tensor.buffer, tensor.offset + at * data.BYTES_PER_ELEMENT, data);
+    const write: WriteStrip = (data, at) => place(tensor, data, at, options.upload);
     await (options.whole ? write(await packTensor(tensor, read, workspace), 0) : packStrips(tensor, read, write, workspace));
     for (const wanted of tensor.sources) reads.release(resolve(wanted, file));
     if (performance.now() - rested > busyMilliseconds) {

@@ -1,5 +1,5 @@
 import type { DType, PackedTensor, WeightSource, WeightStep } from "../../runtime/plan.js";
-import { readOnly } from "./read-only.js";
+import { recipeOfTree, treeOf } from "./recipe-tree.js";
 import { expectWeightOp, type GraphIndex } from "./graph-index.js";
 import type { Value } from "../ir/graph.js";
 import { elements, IrError, type Shape } from "../ir/ops/op.js";
@@ -101,7 +101,7 @@ export class WeightStore {
     if (known) return known;
     const { name, sources, steps, result } = derived ?? recipeOf(index, value);
     const all = [...steps, ...layout.steps(result, sources.length + steps.length)];
-    const tensor: PackedTensor = { name, ...this.place(elements(layout.shape) * bytesPer(dtype)), dtype, shape: layout.shape, ...readOnly({ sources, steps: all }) };
+    const tensor: PackedTensor = { name, ...this.place(elements(layout.shape) * bytesPer(dtype)), dtype, shape: layout.shape, ...recipeOfTree(treeOf({ sources, steps: all }), sources) };
     this.tensors.push(tensor);
     this.byRecipe.set(key, tensor);
     return tensor;
