@@ -11,8 +11,8 @@ import { predictionOf, summarizePredictions, type Prediction } from "./eval-summ
 import { plural, table } from "./format.js";
 import { evalShape, type EvalReport } from "./json-eval.js";
 import { adapterOption, digits, percent } from "./measure-options.js";
-import { decidedText, dtypeOption, jsonOption, robustOption } from "./options.js";
-import { openImages, type Inputs } from "./run-inputs.js";
+import { decidedText, dtypeOption, jsonOption, robustOption, skipBrokenOption } from "./options.js";
+import { openImages, skipping, type Inputs, type Skipped } from "./run-inputs.js";
 import { describeAdapter, duration, loadModel, topOption, weightsOf, type ModelOptions } from "./run-model.js";
 import { importPackage, planOf, type AnyOutputs } from "./run-package.js";
 import { expectReplaceable, expectWritable, writeWhole } from "./write-whole.js";
@@ -22,6 +22,7 @@ interface Options extends ModelOptions {
   readonly top: number;
   readonly output?: string;
   readonly force?: boolean;
+  readonly skipBroken?: boolean;
   readonly json?: boolean;
 }
 
@@ -39,6 +40,7 @@ export function evalCommand(cli: Cli): Command {
     .addOption(topOption("count an image as right, too, if its label is among the n most probable classes"))
     .option("-o, --output <file>", "write the prediction for each image to a CSV file")
     .option("--force", "replace the output file if it is there")
+    .addOption(skipBrokenOption())
     .addOption(adapterOption())
     .addOption(dtypeOption("dtype to run (default: the package's first that the adapter can run)"))
     .addOption(robustOption())
@@ -70,7 +72,8 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
   const data = resolve(cli.cwd, options.data);
   const weights = await weightsOf(options.weights, found, cli.cwd);
   const output = options.output === undefined ? undefined : await expectOutput(options.output, [{ file: weights, what: "the weight file" }, { file: data, what: "the file of labels" }, ...images.map(({ path }) => ({ file: path, what: "one of the images" }))], options.force, cli.cwd);
-  const inputs = await openImages(images, plan);
+  const skipped: Skipped[] = [];
+  const inputs = await openImages(images, plan, skipping(cli, options.skipBroken, skipped));
   const started = performance.now();
   const model = await loadModel(cli, found, weights, options, onNotice);
   try {
@@ -79,7 +82,7 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
     const k = Math.min(options.top, classes.count);
     const { adapter, dtype } = model;
     const named = (index: number) => ({ class: index, label: plan.labels[index] ?? String(index) });
-    const { top1, topK, meanConfidence, classes: perClass, confusions } = summarizePredictions(predictions, k);
+    const { top1, topK, meanConfidence, classes: perClass, confusions } = summarizePredictions(predictions.map(({ prediction }) => prediction), k);
     const report: EvalReport = {
       name: plan.name,
       package: found.folder,
@@ -90,7 +93,7 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
       robust: options.robust === true,
       decided: decidedOf(model),
       notices,
-      images: images.length,
+      images: predictions.length,
       classes: classes.count,
       top1,
       topK: { k, accuracy: topK },
@@ -98,16 +101,18 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
       loadSeconds,
       runSeconds,
       totalSeconds,
-      imagesPerSecond: images.length / runSeconds,
+      imagesPerSecond: predictions.length / runSeconds,
       perClass: perClass.map(({ class: index, ...rest }) => ({ ...named(index), ...rest })),
       confusions: confusions.map(({ label, predicted, count }) => ({ label: named(label), predicted: named(predicted), count })),
-      predictions: predictions.map(({ label, predicted, ...rest }, i) => ({ input: images[i]!.name, label: named(label), predicted: named(predicted), ...rest })),
+      predictions: predictions.map(({ image, prediction: { label, predicted, ...rest } }) => ({ input: image.name, label: named(label), predicted: named(predicted), ...rest })),
+      skipped,
       ...(output !== undefined && { output }),
     };
     if (output !== undefined) await writeWhole(output, csvOf(report), cli);
     if (options.json === true) return cli.json(evalShape, report);
     cli.print(text(report));
-    cli.say(`${plan.name} in ${dtype} on ${describeAdapter(adapter)}: ${plural(images.length, "image")} in ${duration(runSeconds)} (${digits(report.imagesPerSecond)} images/s), ${duration(totalSeconds)} with reading the files, after ${duration(loadSeconds)} of loading; kernels by ${decidedText(report.decided)}`);
+    cli.say(`${plan.name} in ${dtype} on ${describeAdapter(adapter)}: ${plural(report.images, "image")} in ${duration(runSeconds)} (${digits(report.imagesPerSecond)} images/s), ${duration(totalSeconds)} with reading the files, after ${duration(loadSeconds)} of loading; kernels by ${decidedText(report.decided)}`);
+    if (skipped.length > 0) cli.say(`left out ${plural(skipped.length, "image")} that cannot be read; no figure counts them`);
     if (output !== undefined) cli.say(`wrote ${relative(cli.cwd, output)}`);
   } finally {
     model.dispose();
@@ -127,22 +132,29 @@ async function expectOutput(path: string, reads: Parameters<typeof expectReplace
   return file;
 }
 
+/** What a model said of an image. */
+interface Predicted {
+  readonly image: LabelledImage;
+  readonly prediction: Prediction;
+}
+
 /** `runSeconds` are those of `model.run`: decoding files is not the model's time. */
-async function predictAll(cli: Cli, model: Model<AnyOutputs>, { main }: Plan, inputs: Inputs, images: readonly LabelledImage[]): Promise<{ predictions: readonly Prediction[]; runSeconds: number; totalSeconds: number }> {
-  const predictions: Prediction[] = [];
+async function predictAll(cli: Cli, model: Model<AnyOutputs>, { main }: Plan, inputs: Inputs, images: readonly LabelledImage[]): Promise<{ predictions: readonly Predicted[]; runSeconds: number; totalSeconds: number }> {
+  const predictions: Predicted[] = [];
   const line = cli.progress("Running");
   const began = performance.now();
   let [milliseconds, right] = [0, 0];
   try {
-    for await (const { names, input } of inputs.portions(cli.signal)) {
+    for await (const { names, places, input } of inputs.portions(cli.signal)) {
       const started = performance.now();
       const { [main.name]: logits } = await model.run(input, { signal: cli.signal });
       milliseconds += performance.now() - started;
       for (const [i, name] of names.entries()) {
         const row = rowOf(logits!, i, names.length);
         expectFinite(row, main.name, name);
-        const prediction = predictionOf(images[predictions.length]!.label, rankClasses(row));
-        predictions.push(prediction);
+        const image = images[places[i]!]!;
+        const prediction = predictionOf(image.label, rankClasses(row));
+        predictions.push({ image, prediction });
         if (prediction.rank === 1) right++;
       }
       line.update(predictions.length / inputs.count, `${predictions.length} of ${plural(inputs.count, "image")}, ${percent(right / predictions.length)} right`);

@@ -1,6 +1,6 @@
 /** The shape of what `vitc eval` prints with `--json`. */
 import { z } from "zod";
-import { decidedShape } from "./json-run.js";
+import { decidedShape, skippedShape } from "./json-run.js";
 
 const count = z.number().int().min(0);
 const share = z.number().min(0).max(1);
@@ -20,7 +20,7 @@ export const evalShape = z.strictObject({
   robust: z.boolean().describe("Whether the driver was asked to check every index of a kernel."),
   decided: decidedShape,
   notices: z.array(z.string()).readonly().describe("What a user should know: a software adapter, ignored tensors, files that were left out."),
-  images: count,
+  images: count.describe("That were run."),
   classes: count.describe("That the model knows."),
   top1: share.describe("Share of the images whose label is the most probable class."),
   topK: z.strictObject({ k: count.describe("As many as asked for, or all classes."), accuracy: share.describe("Share of the images whose label is among the k most probable classes.") }),
@@ -38,7 +38,8 @@ export const evalShape = z.strictObject({
     probability: share.describe("Of the predicted class: softmax over all."),
     labelProbability: share.describe("Of the label's class."),
     rank: z.number().int().min(1).describe("The place of the label's class among all: 1 is the most probable."),
-  })).readonly().describe("One an image, in the order of the data."),
+  })).readonly().describe("One an image that was run, in the order of the data."),
+  skipped: z.array(skippedShape).readonly().describe("Images that --skip-broken left out; no figure counts them."),
   output: z.string().optional().describe("The CSV file that was written, absolute."),
 });
 

@@ -27,6 +27,9 @@ const result = z.strictObject({
   }).optional().describe("Of a model without classes."),
 });
 
+/** An image that `--skip-broken` left out. */
+export const skippedShape = z.strictObject({ input: z.string().describe("The image as it was given."), error: z.string().describe("Why it cannot be read.") });
+
 /** `vitc run PACKAGE --json`. */
 export const runShape = z.strictObject({
   name: z.string().describe("The model's."),
@@ -42,7 +45,8 @@ export const runShape = z.strictObject({
   notices: z.array(z.string()).readonly().describe("What the runtime wants a user to know: a software adapter, ignored tensors."),
   loadSeconds: z.number().min(0).describe("For the device, the kernels and the weights."),
   runSeconds: z.number().min(0).describe("For all images, from pixels or tensors to outputs; reading the files is not counted."),
-  results: z.array(result).readonly().describe("One an image, in the order given."),
+  results: z.array(result).readonly().describe("One an image that was run, in the order given."),
+  skipped: z.array(skippedShape).readonly().describe("Images that --skip-broken left out."),
   output: z.string().optional().describe("The safetensors file that was written, absolute."),
 });
 

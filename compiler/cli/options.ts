@@ -67,6 +67,9 @@ export function parseWhole(text: string): number {
 /** `--robust`. */
 export const robustOption = (): Option => new Option("--robust", "have the driver check every index of a kernel, as browsers do");
 
+/** `--skip-broken`: images that cannot be read are left out instead of ending the run. */
+export const skipBrokenOption = (): Option => new Option("--skip-broken", "leave out images that cannot be read, and say so");
+
 /** What decided how routines are done: `tuned 9, cost 3`; routines that can be done in one way alone are left out. */
 export const decidedText = ({ tuned, cost, only }: Readonly<Record<Chosen["by"], number>>): string =>
   [["tuned", tuned] as const, ["cost", cost] as const].filter(([, count]) => count > 0).map(([by, count]) => `${by} ${count}`).join(", ") || `only way ${only}`;

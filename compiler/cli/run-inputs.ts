@@ -7,13 +7,15 @@ import type { ImagePixels } from "../../runtime/image.js";
 import { decodeImage, fromPath } from "../../runtime/node.js";
 import { readHeader } from "../../runtime/safetensors.js";
 import { readExactly } from "../../runtime/source.js";
-import { UserError } from "./context.js";
-import { some } from "./format.js";
+import { UserError, type Cli } from "./context.js";
+import { plural, some } from "./format.js";
 
 /** Some images, ready for a run. */
 export interface Portion {
   /** What each is called in results. */
   readonly names: readonly string[];
+  /** Which of all images these are. */
+  readonly places: readonly number[];
   readonly input: ModelInput;
 }
 
@@ -33,6 +35,24 @@ export interface ImageFile {
   readonly where?: string;
 }
 
+/** Told of an image that cannot be read; it is then left out. */
+export type SkipImage = (file: ImageFile, error: Error) => void;
+
+/** An image that was left out, as `--json` has it. */
+export interface Skipped {
+  readonly input: string;
+  readonly error: string;
+}
+
+/** With `--skip-broken`, says each image that is left out and puts it into `skipped`. */
+export function skipping(cli: Cli, wanted: boolean | undefined, skipped: Skipped[]): SkipImage | undefined {
+  if (wanted !== true) return undefined;
+  return ({ name }, { message }) => {
+    skipped.push({ input: name, error: message });
+    cli.say(`left out: ${message}`);
+  };
+}
+
 /** Decoded photographs of a portion take no more than this, plus one photograph; so do those that wait for the next, plus those under way. */
 const mostDecodedBytes = 512 * 2 ** 20;
 /** Photographs that are decoded beside each other at least, while the model runs: what libuv has threads for. */
@@ -40,11 +60,12 @@ const decodedAtOnce = 4;
 
 /**
  * What `--input` names: image files, or one safetensors file with `input` [n, channels, height, width].
+ * @param skip see `openImages`
  * @throws UserError or InputError for files that are not there and for tensors that do not fit the model; WeightsError for a file that is no safetensors.
  */
-export async function openInputs(files: readonly string[], plan: Plan, cwd: string): Promise<Inputs> {
+export async function openInputs(files: readonly string[], plan: Plan, cwd: string, skip?: SkipImage): Promise<Inputs> {
   const tensors = files.filter((file) => extname(file) === ".safetensors");
-  if (tensors.length === 0) return openImages(files.map((name) => ({ name, path: resolve(cwd, name) })), plan);
+  if (tensors.length === 0) return openImages(files.map((name) => ({ name, path: resolve(cwd, name) })), plan, skip);
   if (files.length > 1) throw new UserError(`--input takes image files, or one safetensors file alone; this is ${some(files)}`);
   return openTensor(files[0]!, plan, cwd);
 }
@@ -54,51 +75,69 @@ const largestBatch = (plan: Plan): number => plan.programs.infer.reduce((most, {
 
 /**
  * Image files, decoded portion by portion, the next one while the model runs this one.
+ * @param skip told of each that cannot be read, which is then left out; without it the first such file ends the run
  * @throws UserError or InputError for a file that is not there, and for the first if it cannot be decoded; `portions` throws them for the others.
+ * With `skip`, UserError when none can be read.
  */
-export async function openImages(files: readonly ImageFile[], plan: Plan): Promise<Inputs> {
+export async function openImages(files: readonly ImageFile[], plan: Plan, skip?: SkipImage): Promise<Inputs> {
   // Before minutes of loading and running: decoding says what is wrong with a file that is not there, and with the first in any case.
-  for (const [i, file] of files.entries()) {
+  const kept: { readonly file: ImageFile; readonly place: number }[] = [];
+  for (const [place, file] of files.entries()) {
     const info = await stat(file.path).catch(() => undefined);
-    if (i === 0 || info?.isFile() !== true) await decode(file);
+    if (kept.length > 0 && info?.isFile() === true) kept.push({ file, place });
+    else if ((await decodeOrSkip(file, skip)) !== undefined) kept.push({ file, place });
   }
+  if (kept.length === 0) throw new UserError(files.length === 1 ? "the only image cannot be read" : `none of ${plural(files.length, "image")} can be read`);
   async function* portions(signal: AbortSignal): AsyncGenerator<Portion> {
     const batch = largestBatch(plan);
-    let [names, input, decoded]: [string[], ImagePixels[], number] = [[], [], 0];
-    for await (const { file, image } of decodeAhead(files, Math.max(decodedAtOnce, batch), signal)) {
+    let [names, places, input, decoded]: [string[], number[], ImagePixels[], number] = [[], [], [], 0];
+    for await (const { file, image, at } of decodeAhead(kept.map(({ file }) => file), Math.max(decodedAtOnce, batch), signal, skip)) {
       names.push(file.name);
+      places.push(kept[at]!.place);
       input.push(image);
       decoded += image.data.byteLength;
       if (names.length < batch && decoded < mostDecodedBytes) continue;
-      yield { names, input };
-      [names, input, decoded] = [[], [], 0];
+      yield { names, places, input };
+      [names, places, input, decoded] = [[], [], [], 0];
     }
-    if (names.length > 0) yield { names, input };
+    if (names.length > 0) yield { names, places, input };
   }
   return { count: files.length, portions };
 }
 
-/** Photographs in their order, up to `most` of them decoded ahead of need. */
-export async function* decodeAhead(files: readonly ImageFile[], most: number, signal: AbortSignal): AsyncGenerator<{ readonly file: ImageFile; readonly image: ImagePixels }> {
-  const underWay: Promise<ImagePixels>[] = [];
+/** Photographs in their order, up to `most` of them decoded ahead of need; without those that `skip` is told of. */
+export async function* decodeAhead(files: readonly ImageFile[], most: number, signal: AbortSignal, skip?: SkipImage): AsyncGenerator<{ readonly file: ImageFile; readonly image: ImagePixels; readonly at: number }> {
+  const underWay: Promise<ImagePixels | undefined>[] = [];
   let [started, held] = [0, 0];
   const startNext = (): void => {
-    const work = decode(files[started++]!).then((image) => {
-      held += image.data.byteLength;
+    const work = decodeOrSkip(files[started++]!, skip).then((image) => {
+      held += image?.data.byteLength ?? 0;
       return image;
     });
     // Whoever's turn it is sees the failure; until then nobody has to.
     work.catch(() => undefined);
     underWay.push(work);
   };
-  for (const [taken, file] of files.entries()) {
+  for (const [at, file] of files.entries()) {
     signal.throwIfAborted();
-    while (started < files.length && (underWay.length === 0 || (started - taken < most && held < mostDecodedBytes))) startNext();
+    while (started < files.length && (underWay.length === 0 || (started - at < most && held < mostDecodedBytes))) startNext();
     const image = await underWay.shift()!;
+    if (image === undefined) continue;
     held -= image.data.byteLength;
     // Its place is taken before it is used: then decoding goes on while the model runs.
     if (started < files.length && held < mostDecodedBytes) startNext();
-    yield { file, image };
+    yield { file, image, at };
+  }
+}
+
+/** A photograph, or nothing when it cannot be read and `skip` was told so. */
+async function decodeOrSkip(file: ImageFile, skip: SkipImage | undefined): Promise<ImagePixels | undefined> {
+  try {
+    return await decode(file);
+  } catch (error) {
+    if (skip === undefined || !(error instanceof InputError || error instanceof UserError)) throw error;
+    skip(file, error);
+    return undefined;
   }
 }
 
@@ -131,6 +170,7 @@ async function openTensor(file: string, plan: Plan, cwd: string): Promise<Inputs
       const values = decodeFloats(dtype as Parameters<typeof decodeFloats>[0], await readExactly(source, tensor!.offset + start * imageBytes, images * imageBytes, signal));
       yield {
         names: Array.from({ length: images }, (_, i) => `${file}[${start + i}]`),
+        places: Array.from({ length: images }, (_, i) => start + i),
         input: { data: values instanceof Float32Array ? values : Float32Array.from(values), shape: [images, ...wanted] },
       };
     }

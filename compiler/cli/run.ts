@@ -9,8 +9,8 @@ import { expectFinite, rankClasses, rowOf } from "./classes.js";
 import { UserError, type Cli } from "./context.js";
 import { plural } from "./format.js";
 import { runShape, type RunResult } from "./json-run.js";
-import { decidedText, dtypeOption, jsonOption, robustOption } from "./options.js";
-import { openInputs, type Inputs } from "./run-inputs.js";
+import { decidedText, dtypeOption, jsonOption, robustOption, skipBrokenOption } from "./options.js";
+import { openInputs, skipping, type Inputs, type Skipped } from "./run-inputs.js";
 import { describeAdapter, duration, loadModel, topOption, weightsOf, type ModelOptions } from "./run-model.js";
 import { importPackage, planOf, type AnyOutputs } from "./run-package.js";
 import { expectReplaceable, expectWritable } from "./write-whole.js";
@@ -20,6 +20,7 @@ interface Options extends ModelOptions {
   readonly top: number;
   readonly output?: string;
   readonly force?: boolean;
+  readonly skipBroken?: boolean;
   readonly json?: boolean;
 }
 
@@ -38,6 +39,7 @@ export function runCommand(cli: Cli): Command {
     .addOption(topOption("how many classes to print"))
     .option("-o, --output <file>", "write logits and taps of all images to a safetensors file")
     .option("--force", "replace the output file if it is there")
+    .addOption(skipBrokenOption())
     .addOption(new Option("--adapter <which>", "auto takes a GPU, or else a software adapter and says so").choices(["auto", "gpu", "software"]).default("auto"))
     .addOption(dtypeOption("dtype to run (default: the package's first that the adapter can run)"))
     .addOption(robustOption())
@@ -57,7 +59,8 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
   const found = await importPackage(reference, cli.cwd);
   const plan = planOf(found, reference, options.dtype);
   // Everything that can be wrong is looked at before the model is loaded, which may take long.
-  const inputs = await openInputs(options.input, plan, cli.cwd);
+  const skipped: Skipped[] = [];
+  const inputs = await openInputs(options.input, plan, cli.cwd, skipping(cli, options.skipBroken, skipped));
   const output = options.output === undefined ? undefined : await expectOutput(options.output, plan, inputs.count, cli.cwd);
   const weights = await weightsOf(options.weights, found, cli.cwd);
   if (output !== undefined) {
@@ -75,14 +78,15 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
     const loadSeconds = (performance.now() - started) / 1000;
     const kept = output === undefined ? undefined : keep(plan, inputs.count);
     const { results, seconds: runSeconds } = await runAll(cli, model, plan, inputs, options.top, kept);
-    if (output !== undefined && kept) await write(output, plan, kept, inputs.count, cli.signal);
+    if (output !== undefined && kept) await write(output, plan, kept, results.length, cli.signal);
     const { adapter, dtype } = model;
     const decided = decidedOf(model);
     if (options.json === true) {
-      return cli.json(runShape, { name: plan.name, package: found.folder, weights, adapter: { name: adapterName(adapter), software: adapter.software }, dtype, robust: options.robust === true, decided, notices, loadSeconds, runSeconds, results, ...(output !== undefined && { output }) });
+      return cli.json(runShape, { name: plan.name, package: found.folder, weights, adapter: { name: adapterName(adapter), software: adapter.software }, dtype, robust: options.robust === true, decided, notices, loadSeconds, runSeconds, results, skipped, ...(output !== undefined && { output }) });
     }
     cli.print(results.map(resultText).join("\n\n"));
-    cli.say(`${plan.name} in ${dtype} on ${describeAdapter(adapter)}: ${plural(inputs.count, "image")} in ${duration(runSeconds)}, after ${duration(loadSeconds)} of loading; kernels by ${decidedText(decided)}`);
+    cli.say(`${plan.name} in ${dtype} on ${describeAdapter(adapter)}: ${plural(results.length, "image")} in ${duration(runSeconds)}, after ${duration(loadSeconds)} of loading; kernels by ${decidedText(decided)}`);
+    if (skipped.length > 0) cli.say(`left out ${plural(skipped.length, "image")} that cannot be read`);
     if (output !== undefined) cli.say(`wrote ${relative(cli.cwd, output)}`);
   } finally {
     model.dispose();
@@ -140,7 +144,8 @@ async function write(file: string, plan: Plan, kept: Kept, count: number, signal
     if (name !== main.name) return [{ name: `tap.${name}`, shape: rows, from: name }];
     return [{ name: "logits", shape: rows, from: name }, ...(!main.classes ? [{ name: `tap.${name}`, shape: rows, from: name }] : [])];
   });
-  const sources = new Map(tensors.map(({ name, from }) => [name, kept.get(from)!]));
+  // Images that were left out have no rows.
+  const sources = new Map(tensors.map(({ name, shape, from }) => [name, kept.get(from)!.subarray(0, elements(shape))]));
   await writeSafetensorsFile(file, tensors, (name) => sources.get(name)!, { signal });
 }
 

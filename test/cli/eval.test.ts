@@ -244,12 +244,29 @@ else {
     assert.not.ok(existsSync(output));
   });
 
+  test("--skip-broken leaves out what cannot be read, counts the others, and says so", async () => {
+    const data = folderWith({ "text.png": "no image" });
+    const nine = photos.slice(0, 9);
+    const rows = nine.map(({ file, label }) => `${fixturePath(`vit-cifar10/${file}`)},${label}\n`);
+    writeFileSync(join(data, "labels.csv"), ["text.png,dog\n", ...rows.slice(0, 4), "text.png,cat\n", ...rows.slice(4), "text.png,ship\n"].join(""));
+    const output = join(data, "predictions.csv");
+    const report = await evaluated(["--data", join(data, "labels.csv"), "--skip-broken", "--output", output]);
+    assert.equal(report.predictions.map(({ predicted, label }) => [predicted.label, label.label]), nine.map(({ predicted, label }) => [predicted, label]));
+    assert.equal([report.images, report.top1], [9, nine.filter(({ label, predicted }) => label === predicted).length / 9]);
+    assert.equal(report.skipped.map(({ input, error }) => [input, /labels\.csv:(\d+): .*text\.png is not an image/.exec(error)?.[1]]), [["text.png", "1"], ["text.png", "6"], ["text.png", "12"]]);
+    assert.is(readFileSync(output, "utf8").trimEnd().split("\n").length, 10);
+    writeFileSync(join(data, "none.csv"), "text.png,dog\ntext.png,cat\n");
+    const none = await vitc(["eval", folder, ...weights, "--data", join(data, "none.csv"), "--skip-broken", ...software], { cwd });
+    assert.equal([none.code, none.stdout], [1, ""]);
+    assert.match(none.stderr, /error: none of 2 images can be read/);
+  });
+
   test("Ctrl-C in the middle leaves no output, and the exit code 130", async () => {
     const data = folderWith({});
     const rows = photos.map(({ file, label }) => `${fixturePath(`vit-cifar10/${file}`)},${label}\n`).join("");
     writeFileSync(join(data, "labels.csv"), rows.repeat(200));
     const output = join(data, "predictions.csv");
-    const { code, stdout, stderr } = await vitc(["eval", folder, ...weights, "--data", join(data, "labels.csv"), "--output", output, ...software], { cwd, onStderr: (text, kill) => text.includes("Running") && kill("SIGINT") });
+    const { code, stdout, stderr } = await vitc(["eval", folder, ...weights, "--data", join(data, "labels.csv"), "--output", output, ...software], { cwd, onStderr: (text, kill) => /Running \d+% \d/.test(text) && kill("SIGINT") });
     assert.equal([code, stdout], [130, ""], stderr);
     assert.match(stderr, /Running \d+% \d[\d,]* of 20,000 images, \d+\.\d % right/);
     assert.not.ok(existsSync(output));

@@ -205,6 +205,27 @@ else {
     assert.equal([robust, results[0]!.top![0]!.label], [true, chosen[0]!.predicted], checked.stderr);
   });
 
+  test("--skip-broken runs the images that can be read, and the output has their rows alone", async () => {
+    const { default: spec } = (await import("../../specs/vit-cifar10.js")) as { default: ViTSpec };
+    const folder = await packageOf({ ...spec, batch: 2 }, fixturePath("vit-cifar10/model.safetensors"));
+    const broken = join(folder, "broken.png");
+    writeFileSync(broken, "no image");
+    const [a, b, c] = photos.slice(0, 3).map(({ file }) => fixturePath(`vit-cifar10/${file}`)) as [string, string, string];
+    const refused = await vitc(["run", folder, "--input", a, broken, b, c, ...software], { cwd });
+    assert.is(refused.code, 1);
+    assert.match(refused.stderr, /broken\.png is not an image/);
+    const output = join(folder, "out.safetensors");
+    const { code, stdout, stderr } = await vitc(["run", folder, "--input", a, broken, b, join(folder, "nothing.png"), c, "--skip-broken", "--output", output, "--json", ...software], { cwd });
+    assert.is(code, 0, stderr);
+    const report = runShape.parse(JSON.parse(stdout));
+    assert.equal(report.results.map(({ input, top }) => [input, top![0]!.label]), [a, b, c].map((file, i) => [file, photos[i]!.predicted]));
+    assert.equal(report.skipped.map(({ input }) => input).sort(), [broken, join(folder, "nothing.png")]);
+    assert.match(stderr, /left out: .*broken\.png is not an image/);
+    const logits = readTensors(output).get("logits")!;
+    assert.equal(logits.shape, [3, 10]);
+    assert.ok(worstError(logits.data, [...readTensors(fixturePath("vit-cifar10/io.safetensors")).get("logits")!.data].slice(0, 30)) < 1e-4);
+  });
+
   test("weights that do not fit are refused with all that is wrong, and extra tensors unless they are allowed", async () => {
     const fixture = noteFixture("gray");
     const folder = await packageOf({ ...fixture.spec, labels: undefined, outputs: undefined });

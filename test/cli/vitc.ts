@@ -46,10 +46,14 @@ export const small = { name: "small", image: 32, patch: 8, dim: 32, depth: 2, he
 /** The TypeScript of a spec. */
 export const specText = (spec: object = small): string => `import { defineViT } from "vitc";\nexport default defineViT(${JSON.stringify(spec)});\n`;
 
+const folders: string[] = [];
+// One listener for all: Node warns of more than ten.
+process.on("exit", () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
 /** A new folder with these files, removed when the process ends. */
 export function folderWith(files: Readonly<Record<string, string>>): string {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "vitc-cli-")));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), text);
