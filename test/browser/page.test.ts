@@ -210,6 +210,33 @@ else {
     });
   });
 
+  test("tabs are in the address: going back leads to the one before, reloading stays, and the skip link changes neither", async () => {
+    await withPage(async ({ page }) => {
+      const shown = (): Promise<unknown> => page.evaluate(`[document.querySelector("[role=tab][aria-selected=true]").id, ...["photograph", "compare"].filter((id) => !document.getElementById(id).hidden), location.hash]`);
+      const focused = (): Promise<string> => page.evaluate("document.activeElement.id");
+      await page.click("#tab-compare");
+      assert.equal(await shown(), ["tab-compare", "compare", "#compare"]);
+      await page.locator("#skip").focus();
+      await page.keyboard.press("Enter");
+      assert.equal([await focused(), await shown()], ["content", ["tab-compare", "compare", "#compare"]]);
+      await page.keyboard.press("Tab");
+      assert.is(await focused(), "tab-compare");
+      await page.reload();
+      await page.locator("#compare-start").focus();
+      assert.equal(await shown(), ["tab-compare", "compare", "#compare"]);
+      await page.goBack();
+      await eventually(shown, ["tab-photograph", "photograph", ""]);
+      await page.goForward();
+      await eventually(shown, ["tab-compare", "compare", "#compare"]);
+      // Its panel is hidden with what had the focus.
+      await page.locator("#compare-start").focus();
+      await give(page, "paste", photo("frog-01"));
+      await eventually(shown, ["tab-photograph", "photograph", ""]);
+      assert.is(await focused(), "tab-photograph");
+      await expectPredictions(page, photo("frog-01"));
+    });
+  });
+
   test("a device that is destroyed in the middle of a run is replaced, and the run answers", async () => {
     await withPage(async ({ page }) => {
       await eventually(() => page.locator("body").getAttribute("data-running"), null);
@@ -296,7 +323,7 @@ else {
         assert.ok((await page.locator("#unsupported-reason").innerText()).includes(words));
         assert.is(await page.locator("#unsupported-advice dt").first().innerText(), "Chrome (this browser)");
         assert.is(await page.locator("#unsupported-advice dt").count(), 5);
-        assert.is(await page.locator("main").isVisible(), false);
+        assert.is(await page.locator("#panel").isVisible(), false);
       }, { script, loaded: false });
     });
   }

@@ -33,6 +33,11 @@ export function find<Kind extends Element>(id: string, kind: new () => Kind): Ki
   return element;
 }
 
+/** Before something is hidden, removed or disabled: if it has the focus, `to` gets it, which would else be lost to the page's beginning. */
+export function passFocus(from: Element, to: HTMLElement): void {
+  if (from.contains(document.activeElement)) to.focus();
+}
+
 /** A term, what it is, and a remark. */
 export interface Fact {
   readonly term: string;
