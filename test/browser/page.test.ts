@@ -137,6 +137,49 @@ else {
     }, { script, permissions: ["camera"] });
   });
 
+  test("the camera is off whenever its dialog is closed, whatever comes late, and goes on after a frame that could not be taken", async () => {
+    // Cameras that answer when the test lets them, and a canvas that fails once.
+    const script = `
+      globalThis.asked = [];
+      navigator.mediaDevices.getUserMedia = () => new Promise((resolve, reject) => {
+        const canvas = document.createElement("canvas");
+        canvas.getContext("2d");
+        asked.push({ resolve, reject, stream: canvas.captureStream(10) });
+        setInterval(() => canvas.getContext("2d").fillRect(0, 0, 9, 9), 50);
+      });
+      globalThis.failing = true;
+      const convert = OffscreenCanvas.prototype.convertToBlob;
+      OffscreenCanvas.prototype.convertToBlob = function (...args) { if (failing) { failing = false; return Promise.reject(new Error("out of memory")); } return convert.apply(this, args); };`;
+    await withPage(async ({ page }) => {
+      const states = (): Promise<unknown> => page.evaluate(`asked.map(({ stream }) => stream.getTracks()[0].readyState)`);
+      const give = (nth: number): Promise<unknown> => page.evaluate(`asked[${nth}].resolve(asked[${nth}].stream)`);
+      const [problem, take] = [page.locator("#camera-problem"), page.locator("#camera-take")];
+      await page.click("#camera");
+      await page.keyboard.press("Escape");
+      await page.click("#camera");
+      await give(0);
+      await eventually(states, ["ended", "live"]);
+      assert.is(await take.isEnabled(), false, "the stream of the first opening is none of the second's");
+      await give(1);
+      await page.locator("#camera-take:enabled").click();
+      await problem.filter({ hasText: "No photograph was taken: out of memory" }).waitFor();
+      assert.equal([await states(), await take.isEnabled()], [["ended", "live"], true]);
+      await take.click();
+      await eventually(() => page.locator("#picture").getAttribute("aria-label"), "Photograph: camera.png");
+      assert.equal([await states(), await page.locator("#camera-dialog").isVisible()], [["ended", "ended"], false]);
+      // An answer to an opening that is over says nothing in the next.
+      await page.click("#camera");
+      await page.click("#camera-close");
+      await page.click("#camera");
+      await page.evaluate(`asked[2].reject(new DOMException("", "NotFoundError"))`);
+      await give(3);
+      await page.locator("#camera-take:enabled").waitFor();
+      assert.is(await problem.innerText(), "");
+      await page.click("#camera-close");
+      await eventually(states, ["ended", "ended", "live", "ended"]);
+    }, { script });
+  });
+
   test("attention is that of the run, and the overlay changes with the patch, the block and the head", async () => {
     await withPage(async ({ page }) => {
       const outputs = await inNode.run(fixturePath("preprocess/images/cat.png"));
