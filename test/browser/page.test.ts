@@ -280,6 +280,71 @@ else {
     });
   });
 
+  test("screen readers hear each stage once, and results, but no counting", async () => {
+    const script = `
+      globalThis.heard = [];
+      new MutationObserver((records) => {
+        for (const { target } of records) {
+          const region = (target instanceof Element ? target : target.parentElement)?.closest("[aria-live], [role=status], [role=alert]");
+          if (region?.textContent && region.textContent !== heard.at(-1)) heard.push(region.textContent);
+        }
+      }).observe(document, { subtree: true, childList: true, characterData: true });`;
+    await withPage(async ({ page }) => {
+      const heard = (): Promise<string[]> => page.evaluate("heard.splice(0)");
+      await eventually(() => page.locator("body").getAttribute("data-running"), null);
+      const loading = await heard();
+      // Besides: a notice, the classes and the attention.
+      assert.ok(loading.length <= 7, loading.join("\n"));
+      assert.equal(loading.filter((text) => /^(Loading|Asking|Reading|Loaded)/.test(text)).map((text) => text.replace(/\d.*/, "")), ["Loading vit-cifar", "Asking for the GPU", "Reading weights and building kernels", "Loaded in "]);
+      await page.click("#measure");
+      await page.locator("#timeline-lead", { hasText: "clock" }).waitFor();
+      const [timing, timed, ...rest] = await heard();
+      assert.equal([timing, timed, rest], ["Timing 20 runs", await page.locator("#timeline-lead").innerText(), []]);
+      await page.click("#tab-compare");
+      await page.setInputFiles("#compare-files", [photo("ship-02"), photo("cat-01")]);
+      await page.click("#compare-start");
+      await page.locator("#compare-results table").last().waitFor({ timeout: 60_000 });
+      const verdicts = await page.locator(".verdict").allInnerTexts();
+      await eventually(() => page.evaluate("heard.at(-1)"), verdicts.join(" "));
+      assert.equal(await heard(), ["Loading vit-cifar10-attention (A)", "Loading vit-cifar10 (B)", "Timing in turns", "Comparing predictions", verdicts.join(" ")]);
+    }, { script });
+  });
+
+  test("the focus stays where it is, or goes to what takes its control's place", async () => {
+    await withPage(async ({ page }) => {
+      const focused = (): Promise<string> => page.evaluate(`document.activeElement.id || document.activeElement.textContent || document.activeElement.localName`);
+      await page.locator("#patches").focus();
+      await page.keyboard.press("ArrowRight");
+      await give(page, "paste", photo("frog-01"));
+      assert.is(await focused(), "patches");
+      await expectPredictions(page, photo("frog-01"));
+      await eventually(async () => (await note(page)).startsWith("The class token"), true);
+      await page.keyboard.press("ArrowRight");
+      await eventually(async () => (await note(page)).startsWith("The patch in row 5, column 5"), true);
+      await page.locator("#unpick").focus();
+      await page.keyboard.press("Enter");
+      await eventually(focused, "patches");
+      await page.locator("#measure").focus();
+      await page.keyboard.press("Enter");
+      assert.is(await focused(), "Stop");
+      await page.locator("#timeline-lead", { hasText: "clock" }).waitFor();
+      await eventually(focused, "measure");
+      await page.click("#tab-compare");
+      await page.locator("#compare-start").focus();
+      await page.keyboard.press("Enter");
+      assert.is(await focused(), "compare-stop");
+      await page.keyboard.press("Enter");
+      await eventually(() => page.locator("#compare-status").innerText(), "Stopped.");
+      assert.is(await focused(), "compare-start");
+      // Whoever has gone elsewhere meanwhile is left there.
+      await page.keyboard.press("Enter");
+      await page.locator("#compare-files").focus();
+      await page.evaluate(`document.getElementById("compare-stop").click()`);
+      await page.locator("#compare-start:enabled").waitFor();
+      assert.is(await focused(), "compare-files");
+    });
+  });
+
   test("a device that is destroyed in the middle of a run is replaced, and the run answers", async () => {
     await withPage(async ({ page }) => {
       await eventually(() => page.locator("body").getAttribute("data-running"), null);
@@ -345,12 +410,19 @@ else {
     });
   });
 
-  test("loading can be stopped, and another package chosen", async () => {
+  test("loading can be stopped, tried again, and another package chosen", async () => {
     await withPage(async ({ page, context }) => {
       await eventually(async () => (await page.locator("#load-status").innerText()).includes("Stop"), true);
-      await page.locator("#load-status button").click();
-      await eventually(() => page.locator("#load-status").innerText(), "Stopped. Choose a package to load it.");
+      await page.locator("#load-status button").focus();
+      await page.keyboard.press("Enter");
+      await page.locator("#load-status", { hasText: "Stopped." }).waitFor();
+      assert.is(await page.evaluate("document.activeElement.textContent"), "Try again");
+      await page.keyboard.press("Enter");
+      assert.is(await page.evaluate("document.activeElement.textContent"), "Stop");
+      await page.keyboard.press("Enter");
       await context.unroute("**/*.safetensors");
+      await page.locator("#load-status button", { hasText: "Try again" }).click();
+      await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
       await page.locator("#model-menu select").selectOption("vit-cifar10");
       await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
     }, { loaded: false, before: async (context) => void (await context.route("**/*.safetensors", () => undefined)) });

@@ -44,7 +44,7 @@ export interface PackageMenuOptions {
 /** A list of packages, and ways to bring another: a folder, and weights where it has none. */
 export class PackageMenu {
   readonly element: HTMLElement;
-  private readonly select: HTMLSelectElement;
+  readonly select: HTMLSelectElement;
   private readonly dtypeSelect: HTMLSelectElement | undefined;
   private readonly problem = h("p", { class: "problem", role: "alert" });
   private readonly weights: HTMLElement;

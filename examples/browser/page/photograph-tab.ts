@@ -3,12 +3,13 @@ import type { LoadedModel, PackageSource, Predicted } from "../messages.js";
 import { AttentionControls } from "./attention-controls.js";
 import { setUpCamera } from "./camera.js";
 import { isAbort, messageOf, ModelWorker } from "./client.js";
-import { find, h } from "./dom.js";
-import { ModelCard, StatusLine } from "./model-card.js";
+import { find, h, passFocus } from "./dom.js";
+import { ModelCard } from "./model-card.js";
 import { duration, percent } from "./numbers.js";
 import { PackageMenu, type Packages } from "./packages.js";
 import { fetchSample, samples } from "./samples.js";
 import { Stage } from "./stage.js";
+import { announce, StatusLine } from "./status-line.js";
 import { Timeline } from "./timeline.js";
 
 interface Photograph {
@@ -22,7 +23,7 @@ const timedRuns = 20;
 export class PhotographTab {
   private readonly stage = new Stage(() => void this.showAttention());
   private readonly attention = new AttentionControls(this.stage, () => void this.showAttention());
-  private readonly card = new ModelCard();
+  private readonly card: ModelCard;
   private readonly timeline = new Timeline();
   private readonly top = find("top", HTMLOListElement);
   private readonly runNote = find("run-note", HTMLParagraphElement);
@@ -38,7 +39,9 @@ export class PhotographTab {
   private predicting = new AbortController();
 
   constructor(packages: Packages) {
-    find("model-menu", HTMLElement).append(new PackageMenu({ packages, label: "Package", selected: 0, onChoose: (source) => void this.load(source) }).element);
+    const menu = new PackageMenu({ packages, label: "Package", selected: 0, onChoose: (source) => void this.load(source) });
+    this.card = new ModelCard(menu);
+    find("model-menu", HTMLElement).append(menu.element);
     const file = find("file", HTMLInputElement);
     file.addEventListener("change", () => {
       const [chosen] = file.files ?? [];
@@ -102,6 +105,7 @@ export class PhotographTab {
     this.measure.disabled = this.lose.disabled = true;
     this.timeline.clear("Load a model to see its dispatches.");
     this.clearResults();
+    this.attention.clear();
     this.stage.setPatches(undefined);
     const worker = new ModelWorker((notice) => this.worker === worker && this.card.notice(notice));
     this.worker = worker;
@@ -122,8 +126,9 @@ export class PhotographTab {
       if (this.worker !== worker) return;
       worker.end();
       this.worker = undefined;
-      if (isAbort(error)) this.card.stopped();
-      else this.card.failed(messageOf(error));
+      const again = (): void => void this.load(source);
+      if (isAbort(error)) this.card.stopped(again);
+      else this.card.failed(messageOf(error), again);
       return;
     }
     await this.predict();
@@ -185,18 +190,21 @@ export class PhotographTab {
   private async time(): Promise<void> {
     const { worker } = this;
     if (worker === undefined) return;
-    const status = new StatusLine(find("measure-status", HTMLElement));
+    const status = new StatusLine(find("measure-status", HTMLElement), () => this.measure);
     const abort = new AbortController();
+    const stop = status.begin(`Timing ${timedRuns} runs`, () => abort.abort())!;
+    passFocus(this.measure, stop);
     this.measure.disabled = true;
-    status.show(`Timing ${timedRuns} runs`, undefined, () => abort.abort());
+    let failure = "";
     try {
       const profile = await worker.call("profile", { runs: timedRuns }, { signal: abort.signal });
-      this.timeline.show(profile);
-      status.end();
+      announce(this.timeline.show(profile));
     } catch (error) {
-      status.end(isAbort(error) ? "" : messageOf(error));
+      if (!isAbort(error)) failure = messageOf(error);
     } finally {
+      // Before the button that stops goes away, so that it can take the focus.
       this.measure.disabled = this.loaded === undefined || this.worker !== worker;
+      status.end(failure);
     }
   }
 }

@@ -24,7 +24,8 @@ export class Stage {
     this.picture.after(this.overlay);
     this.handle.addEventListener("click", (event) => this.pointed(event));
     this.handle.addEventListener("keydown", (event) => this.pressed(event));
-    new ResizeObserver(() => this.patches && this.onPatch()).observe(this.stage);
+    // Hidden with its tab it has no size, and nothing to be drawn in.
+    new ResizeObserver(() => this.patches && this.stage.clientWidth > 0 && this.onPatch()).observe(this.stage);
   }
 
   /** A new overlay, for another worker to draw on: a canvas is handed over once. */
@@ -57,7 +58,9 @@ export class Stage {
     const before = this.patches?.grid;
     this.patches = patches;
     if (patches === undefined || patches.grid.rows !== before?.rows || patches.grid.columns !== before.columns) this.patch = undefined;
-    this.handle.hidden = patches === undefined;
+    // Not hidden, while there are none: whoever walks over the patches of one photograph goes on with the next.
+    this.handle.tabIndex = patches === undefined ? -1 : 0;
+    this.handle.setAttribute("aria-disabled", String(patches === undefined));
   }
 
   /** Row and column of a patch, from 1. */
