@@ -407,6 +407,15 @@ else {
       await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
       assert.match(await note(page), /^This package returns no attention maps/);
       assert.is(await menu.locator("select").inputValue(), "my-vit");
+      // Left and kept for going back, the page comes back with its package; left for good, it takes the modules along.
+      const leave = (persisted: boolean): Promise<unknown> => page.evaluate(`dispatchEvent(new PageTransitionEvent("pagehide", { persisted: ${persisted} }))`);
+      await leave(true);
+      await menu.locator("select").selectOption("vit-cifar10");
+      await eventually(async () => (await page.locator("#load-status").innerText()).startsWith("Loaded in"), true);
+      await menu.locator("select").selectOption("my-vit");
+      await eventually(async () => [await page.locator("#load-status").innerText(), await page.locator("#model-problem").innerText()].map((text) => text.slice(0, 9)), ["Loaded in", ""]);
+      await leave(false);
+      await eventually(() => page.evaluate(`caches.keys().then((names) => names.filter((name) => name.startsWith("vitc-page-package-")).length)`), 0);
     });
   });
 
