@@ -295,7 +295,7 @@ else {
       const loading = await heard();
       // Besides: a notice, the classes and the attention.
       assert.ok(loading.length <= 7, loading.join("\n"));
-      assert.equal(loading.filter((text) => /^(Loading|Asking|Reading|Loaded)/.test(text)).map((text) => text.replace(/\d.*/, "")), ["Loading vit-cifar", "Asking for the GPU", "Reading weights and building kernels", "Loaded in "]);
+      assert.equal(loading.filter((text) => /^(Loading|Asking|Reading|Loaded)/.test(text)).map((text) => text.replace(/\d.*/, "")), ["Loading vit-cifar", "Asking for the GPU", "Reading weights, building kernels", "Loaded in "]);
       await page.click("#measure");
       await page.locator("#timeline-lead", { hasText: "clock" }).waitFor();
       const [timing, timed, ...rest] = await heard();
@@ -342,6 +342,43 @@ else {
       await page.evaluate(`document.getElementById("compare-stop").click()`);
       await page.locator("#compare-start:enabled").waitFor();
       assert.is(await focused(), "compare-files");
+    });
+  });
+
+  test("nothing below the photograph moves while the model loads, nor when a photograph of another shape comes", async () => {
+    for (const viewport of [{ width: 1280, height: 900 }, { width: 390, height: 844 }]) {
+      await withPage(async ({ page, context }) => {
+        const tops = (): Promise<unknown> => page.evaluate(`["samples", "top", "attention", "model-menu", "measure"].map((id) => Math.round(document.getElementById(id).getBoundingClientRect().top + scrollY))`);
+        // What is said of the software adapter takes room of its own.
+        await page.evaluate(`document.getElementById("notices").style.display = "none"`);
+        await page.locator(".stage.filled").waitFor();
+        const before = await tops();
+        await context.unroute("**/*.safetensors");
+        await page.locator("#load-status button").click();
+        await page.locator("#load-status button").click();
+        await page.locator(".stage.seen").waitFor();
+        assert.equal(await tops(), before);
+        for (const file of ["astronaut.jpg", "tiny-53x37.png"]) {
+          await page.setInputFiles("#file", fixturePath(`preprocess/images/${file}`));
+          await page.locator(`.stage.seen #picture[aria-label="Photograph: ${file}"]`).waitFor();
+          assert.equal(await tops(), before, file);
+          const [photo, stage] = [(await page.locator("#picture").boundingBox())!, (await page.locator("#stage").boundingBox())!];
+          assert.ok(Math.abs(photo.width / photo.height - (file === "astronaut.jpg" ? 1 : 53 / 37)) < 0.01 && photo.width <= stage.width && photo.height <= stage.height, JSON.stringify([photo, stage]));
+        }
+      }, { viewport, loaded: false, before: async (context) => void (await context.route("**/*.safetensors", () => undefined)) });
+    }
+  });
+
+  test("a photograph that the model refuses leaves nothing of the one before", async () => {
+    await withPage(async ({ page }) => {
+      await page.locator(".stage.seen").waitFor();
+      await page.setInputFiles("#file", fixturePath("preprocess/formats/cmyk.jpg"));
+      await page.locator("#photograph-problem", { hasText: "CMYK" }).waitFor();
+      assert.equal([await predictions(page), await note(page), await page.locator(".overlay").isVisible()], [[], "", false]);
+      await page.click("[aria-label='Sample: frog']");
+      await expectPredictions(page, photo("frog-03"));
+      await page.locator(".stage.seen").waitFor();
+      assert.equal([await page.locator("#photograph-problem").innerText(), await page.locator(".overlay").isVisible()], ["", true]);
     });
   });
 

@@ -31,7 +31,14 @@ export class AttentionControls {
   clear(): void {
     this.maps = [];
     this.group.disabled = true;
-    this.note.textContent = "";
+    this.forget();
+  }
+
+  /** While there is no attention of the photograph. */
+  forget(): void {
+    passFocus(this.unpick, find("patches", HTMLElement));
+    this.unpick.hidden = true;
+    if (this.maps.length > 0 || this.group.disabled) this.say("");
   }
 
   /** The maps of another model; the block stays as near as it can to the one that was chosen. */

@@ -8,6 +8,7 @@ export function setUpCamera(onPhotograph: (photograph: File) => void): void {
   const video = find("camera-video", HTMLVideoElement);
   const take = find("camera-take", HTMLButtonElement);
   const problem = find("camera-problem", HTMLParagraphElement);
+  const wait = find("camera-wait", HTMLParagraphElement);
   let stream: MediaStream | undefined;
   /** Counts openings and closings: what was awaited in one opening has no say in a later one. */
   let opening = 0;
@@ -17,13 +18,14 @@ export function setUpCamera(onPhotograph: (photograph: File) => void): void {
     stop(stream);
     stream = undefined;
     video.srcObject = null;
-    take.disabled = true;
+    take.disabled = wait.hidden = true;
     problem.textContent = "";
   };
   const open = async (): Promise<void> => {
     end();
     const own = opening;
     dialog.showModal();
+    wait.hidden = false;
     try {
       const { mediaDevices } = navigator as { readonly mediaDevices?: MediaDevices };
       if (mediaDevices === undefined) throw new Error("this browser gives pages no camera here");
@@ -36,6 +38,7 @@ export function setUpCamera(onPhotograph: (photograph: File) => void): void {
       await video.play();
       if (own !== opening) return;
       take.disabled = false;
+      wait.hidden = true;
       take.focus();
     } catch (error) {
       if (own === opening) fail(whyNot(error));

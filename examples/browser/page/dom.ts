@@ -38,14 +38,13 @@ export function passFocus(from: Element, to: HTMLElement): void {
   if (from.contains(document.activeElement)) to.focus();
 }
 
-/** A term, what it is, and a remark. */
+/** A term, and what it is. */
 export interface Fact {
   readonly term: string;
   readonly value: string;
-  readonly note?: string | undefined;
 }
 
 /** Puts facts in place of what a list held. */
 export function fillFacts(list: HTMLElement, facts: readonly Fact[]): void {
-  list.replaceChildren(...facts.map(({ term, value, note }) => h("div", {}, h("dt", {}, term), h("dd", {}, value, note !== undefined && h("small", {}, note)))));
+  list.replaceChildren(...facts.map(({ term, value }) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
 }

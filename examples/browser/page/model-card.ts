@@ -30,14 +30,14 @@ export class ModelCard {
       const { weights, pipelines } = last;
       const parts = [weights && `${megabytes(weights.loaded)} of ${megabytes(weights.total)}`, pipelines && `${pipelines.loaded} of ${pipelines.total} kernels`];
       const share = [weights, pipelines].reduce((sum, each) => sum + (each && each.total > 0 ? each.loaded / each.total : 0) / 2, 0);
-      this.status.show("Reading weights and building kernels", { detail: parts.filter(Boolean).join(", "), share });
+      this.status.show("Reading weights, building kernels", { detail: parts.filter(Boolean).join(", "), share });
     };
   }
 
-  loaded({ adapter, adapterName, dtype, gpuBytes, milliseconds, classes }: LoadedModel): void {
+  loaded({ adapterName, dtype, gpuBytes, milliseconds, classes }: LoadedModel): void {
     this.status.end(`Loaded in ${duration(milliseconds)}, first run included.`);
     fillFacts(this.facts, [
-      { term: "Adapter", value: adapterName, note: adapter.software ? "software: on the CPU, slower than a GPU" : undefined },
+      { term: "Adapter", value: adapterName },
       { term: "Stored as", value: dtype },
       { term: "GPU memory", value: megabytes(gpuBytes) },
       { term: "Classes", value: classes > 0 ? String(classes) : "none" },

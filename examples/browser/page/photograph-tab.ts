@@ -61,7 +61,6 @@ export class PhotographTab {
       this.worker?.call("lose", {}).catch((error: unknown) => isAbort(error) || this.card.failed(messageOf(error)));
     });
     this.stage.setPatches(undefined);
-    this.timeline.clear("Load a model to see its dispatches.");
   }
 
   async start(source: PackageSource): Promise<void> {
@@ -69,10 +68,12 @@ export class PhotographTab {
   }
 
   private async takeSample(sample: (typeof samples)[number]): Promise<void> {
+    const taken = ++this.taken;
     try {
-      await this.take(await fetchSample(sample));
+      const file = await fetchSample(sample);
+      if (taken === this.taken) await this.take(file);
     } catch (error) {
-      this.problem.textContent = messageOf(error);
+      if (taken === this.taken) this.problem.textContent = messageOf(error);
     }
   }
 
@@ -84,7 +85,7 @@ export class PhotographTab {
     try {
       bitmap = await createImageBitmap(file);
     } catch {
-      this.problem.textContent = `${file.name || "This file"} is no photograph that this browser can decode: JPEG, PNG, WebP, GIF and AVIF are.`;
+      if (taken === this.taken) this.problem.textContent = `${file.name || "This file"} is no photograph that this browser can decode: JPEG, PNG, WebP, GIF and AVIF are.`;
       return;
     }
     // One that came later may have been decoded sooner.
@@ -103,8 +104,8 @@ export class PhotographTab {
     this.loading = loading;
     this.loaded = undefined;
     this.measure.disabled = this.lose.disabled = true;
-    this.timeline.clear("Load a model to see its dispatches.");
-    this.clearResults();
+    this.timeline.clear("Shown when the model is loaded.");
+    this.clearResults("Shown when the model is loaded.");
     this.attention.clear();
     this.stage.setPatches(undefined);
     const worker = new ModelWorker((notice) => this.worker === worker && this.card.notice(notice));
@@ -127,6 +128,8 @@ export class PhotographTab {
       worker.end();
       this.worker = undefined;
       const again = (): void => void this.load(source);
+      this.clearResults("");
+      this.timeline.clear("Load a model to see its dispatches.");
       if (isAbort(error)) this.card.stopped(again);
       else this.card.failed(messageOf(error), again);
       return;
@@ -149,7 +152,8 @@ export class PhotographTab {
       await this.showAttention();
     } catch (error) {
       if (predicting.signal.aborted || this.worker !== worker) return;
-      this.clearResults();
+      this.clearResults("");
+      this.attention.forget();
       this.problem.textContent = messageOf(error);
     } finally {
       if (this.predicting === predicting) delete document.body.dataset["running"];
@@ -164,13 +168,16 @@ export class PhotographTab {
         return h("li", {}, h("span", { class: "label" }, label ?? `class ${index}`), h("data", { value: probability }, percent(probability)), bar);
       }),
     );
+    this.top.hidden = top.length === 0;
     const none = this.loaded?.classes === 0 ? "This model has no classes; its features have no names to show. " : "";
     this.runNote.textContent = `${none}${duration(milliseconds)} on ${this.loaded?.adapterName ?? "this device"}, from the image file to the results.`;
   }
 
-  private clearResults(): void {
+  /** @param why there are none */
+  private clearResults(why: string): void {
     this.top.replaceChildren();
-    this.runNote.textContent = "";
+    this.top.hidden = false;
+    this.runNote.textContent = why;
   }
 
   private async showAttention(): Promise<void> {
@@ -179,6 +186,7 @@ export class PhotographTab {
     const { view } = this.attention;
     try {
       const seen = await worker.call("show", { ...view, size: this.stage.size });
+      this.stage.reveal();
       this.attention.describe(view, seen);
       // Tests wait for it: the overlay of this choice is there.
       find("stage", HTMLElement).dataset["shown"] = JSON.stringify(view);
