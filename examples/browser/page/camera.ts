@@ -18,14 +18,14 @@ export function setUpCamera(onPhotograph: (photograph: File) => void): void {
     stop(stream);
     stream = undefined;
     video.srcObject = null;
-    take.disabled = wait.hidden = true;
-    problem.textContent = "";
+    take.disabled = true;
+    problem.textContent = wait.textContent = "";
   };
   const open = async (): Promise<void> => {
     end();
     const own = opening;
     dialog.showModal();
-    wait.hidden = false;
+    wait.textContent = "Waiting for the camera";
     try {
       const { mediaDevices } = navigator as { readonly mediaDevices?: MediaDevices };
       if (mediaDevices === undefined) throw new Error("this browser gives pages no camera here");
@@ -38,7 +38,7 @@ export function setUpCamera(onPhotograph: (photograph: File) => void): void {
       await video.play();
       if (own !== opening) return;
       take.disabled = false;
-      wait.hidden = true;
+      wait.textContent = "";
       take.focus();
     } catch (error) {
       if (own === opening) fail(whyNot(error));
