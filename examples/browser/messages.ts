@@ -1,5 +1,5 @@
 /** What the page and the worker of a model say to each other: typed calls, each with an answer, and news of how far one has come. */
-import type { AdapterInfo, Prediction, Progress, RunProfile } from "vitc/runtime";
+import type { Prediction, Progress, RunProfile } from "vitc/runtime";
 
 /** Where a package comes from. */
 export type PackageSource = BuiltIn | Chosen;
@@ -27,7 +27,6 @@ export interface LoadRequest {
 /** What the page tells of a model once it is loaded. */
 export interface LoadedModel {
   readonly name: string;
-  readonly adapter: AdapterInfo;
   readonly adapterName: string;
   readonly dtype: string;
   readonly gpuBytes: number;

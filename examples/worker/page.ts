@@ -12,6 +12,8 @@ const input = document.querySelector("input")!;
 const status = document.querySelector<HTMLElement>("[role=status]")!;
 
 worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
+  // Screen readers wait until it is not busy: they would say every percent.
+  status.ariaBusy = String(data.busy === true);
   status.textContent = data.status;
   if (data.ready === true) input.disabled = false;
 });

@@ -7,24 +7,24 @@ const send = (message: FromWorker): void => self.postMessage(message);
 const model = load({
   weights: new URL(weights, self.location.href),
   cache: true,
-  onProgress: ({ stage, loaded, total }) => send({ status: `Loading: ${stage} ${Math.round((100 * loaded) / total)} %` }),
+  onProgress: ({ stage, loaded, total }) => send({ status: `Loading: ${stage} ${Math.round((100 * loaded) / total)} %`, busy: true }),
 });
 model.then(({ adapter }) => send({ status: `Ready on ${adapter.description || adapter.vendor}`, ready: true }), fail);
 
 let canvas: OffscreenCanvas | undefined;
 self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
   if ("canvas" in data) canvas = data.canvas;
-  else show(data.photograph).catch(fail);
+  // It is ours to close when all is done with it.
+  else show(data.photograph).catch(fail).finally(() => data.photograph.close());
 });
 
 async function show(photograph: ImageBitmap): Promise<void> {
   const began = performance.now();
-  // The bitmap is prepared on the GPU and never read back; it is ours to close when the run is settled.
+  // The bitmap is prepared on the GPU and never read back.
   const [best] = await (await model).classify(photograph, { top: 1 });
   const { label, probability } = best![0]!;
   const milliseconds = performance.now() - began;
   if (canvas) draw(canvas, photograph, label);
-  photograph.close();
   send({ status: `${label}, ${(100 * probability).toFixed(1)} %, in ${milliseconds.toFixed(0)} ms` });
 }
 

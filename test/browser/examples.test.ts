@@ -31,7 +31,7 @@ else {
   test.after(async () => browser.close());
 
   /** Serves a folder and gives its page to `action`; nothing may go wrong in it. */
-  async function withPage(folder: string, headers: Readonly<Record<string, string>>, action: (page: Page) => Promise<void>): Promise<void> {
+  async function withPage(folder: string, headers: Readonly<Record<string, string>>, action: (page: Page) => Promise<void>, script = ""): Promise<void> {
     await using server = await serve({ "/": folder }, 0, headers);
     const page = await browser.newPage();
     const failures: string[] = [];
@@ -40,6 +40,7 @@ else {
     try {
       // A browser asks for one by itself.
       await page.route("**/favicon.ico", (route) => route.fulfill({ status: 204 }));
+      await page.addInitScript(script);
       await page.goto(`${server.url}/`);
       await action(page);
       assert.equal(failures, []);
@@ -48,7 +49,7 @@ else {
     }
   }
 
-  test("the README's page is ten lines and its closing tag, and says what a photograph shows", async () => {
+  test("the README's page is ten lines and its closing tag, says what a photograph shows, and what is wrong", async () => {
     const html = /### On a page\n\n```html\n([\s\S]*?)```/.exec(readFileSync(at("README.md"), "utf8"))![1]!;
     assert.is(html.trim().split("\n").filter((line) => line !== "</script>").length, 10);
     const site = join(root, "site");
@@ -63,7 +64,15 @@ else {
       await page.setInputFiles("input", photoPath);
       await output.filter({ hasText: "%" }).waitFor();
       assert.ok((await output.innerText()).startsWith(`${photo.predicted} ${(100 * photo.probability).toFixed(0)} %, `), await output.innerText());
+      await page.setInputFiles("input", fixturePath("vit-cifar10/config.json"));
+      await output.filter({ hasText: "image" }).waitFor();
+      await page.setInputFiles("input", photoPath);
+      await output.filter({ hasText: photo.predicted }).waitFor();
     });
+    await withPage(site, {}, async (page) => {
+      await page.locator("output").filter({ hasText: "this browser has no WebGPU. Chrome and Edge have it since 113" }).waitFor();
+      assert.is(await page.locator("input").isEnabled(), false);
+    }, `Object.defineProperty(Navigator.prototype, "gpu", { value: undefined })`);
   });
 
   test("examples/worker, built by Vite, classifies and draws in its worker under default-src 'self'", async () => {

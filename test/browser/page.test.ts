@@ -137,6 +137,49 @@ else {
     }, { script, permissions: ["camera"] });
   });
 
+  test("the camera is off whenever its dialog is closed, whatever comes late, and goes on after a frame that could not be taken", async () => {
+    // Cameras that answer when the test lets them, and a canvas that fails once.
+    const script = `
+      globalThis.asked = [];
+      navigator.mediaDevices.getUserMedia = () => new Promise((resolve, reject) => {
+        const canvas = document.createElement("canvas");
+        canvas.getContext("2d");
+        asked.push({ resolve, reject, stream: canvas.captureStream(10) });
+        setInterval(() => canvas.getContext("2d").fillRect(0, 0, 9, 9), 50);
+      });
+      globalThis.failing = true;
+      const convert = OffscreenCanvas.prototype.convertToBlob;
+      OffscreenCanvas.prototype.convertToBlob = function (...args) { if (failing) { failing = false; return Promise.reject(new Error("out of memory")); } return convert.apply(this, args); };`;
+    await withPage(async ({ page }) => {
+      const states = (): Promise<unknown> => page.evaluate(`asked.map(({ stream }) => stream.getTracks()[0].readyState)`);
+      const give = (nth: number): Promise<unknown> => page.evaluate(`asked[${nth}].resolve(asked[${nth}].stream)`);
+      const [problem, take] = [page.locator("#camera-problem"), page.locator("#camera-take")];
+      await page.click("#camera");
+      await page.keyboard.press("Escape");
+      await page.click("#camera");
+      await give(0);
+      await eventually(states, ["ended", "live"]);
+      assert.is(await take.isEnabled(), false, "the stream of the first opening is none of the second's");
+      await give(1);
+      await page.locator("#camera-take:enabled").click();
+      await problem.filter({ hasText: "No photograph was taken: out of memory" }).waitFor();
+      assert.equal([await states(), await take.isEnabled()], [["ended", "live"], true]);
+      await take.click();
+      await eventually(() => page.locator("#picture").getAttribute("aria-label"), "Photograph: camera.png");
+      assert.equal([await states(), await page.locator("#camera-dialog").isVisible()], [["ended", "ended"], false]);
+      // An answer to an opening that is over says nothing in the next.
+      await page.click("#camera");
+      await page.click("#camera-close");
+      await page.click("#camera");
+      await page.evaluate(`asked[2].reject(new DOMException("", "NotFoundError"))`);
+      await give(3);
+      await page.locator("#camera-take:enabled").waitFor();
+      assert.is(await problem.innerText(), "");
+      await page.click("#camera-close");
+      await eventually(states, ["ended", "ended", "live", "ended"]);
+    }, { script });
+  });
+
   test("attention is that of the run, and the overlay changes with the patch, the block and the head", async () => {
     await withPage(async ({ page }) => {
       const outputs = await inNode.run(fixturePath("preprocess/images/cat.png"));
@@ -210,6 +253,135 @@ else {
     });
   });
 
+  test("tabs are in the address: going back leads to the one before, reloading stays, and the skip link changes neither", async () => {
+    await withPage(async ({ page }) => {
+      const shown = (): Promise<unknown> => page.evaluate(`[document.querySelector("[role=tab][aria-selected=true]").id, ...["photograph", "compare"].filter((id) => !document.getElementById(id).hidden), location.hash]`);
+      const focused = (): Promise<string> => page.evaluate("document.activeElement.id");
+      await page.click("#tab-compare");
+      assert.equal(await shown(), ["tab-compare", "compare", "#compare"]);
+      await page.locator("#skip").focus();
+      await page.keyboard.press("Enter");
+      assert.equal([await focused(), await shown()], ["content", ["tab-compare", "compare", "#compare"]]);
+      await page.keyboard.press("Tab");
+      assert.is(await focused(), "tab-compare");
+      await page.reload();
+      await page.locator("#compare-start").focus();
+      assert.equal(await shown(), ["tab-compare", "compare", "#compare"]);
+      await page.goBack();
+      await eventually(shown, ["tab-photograph", "photograph", ""]);
+      await page.goForward();
+      await eventually(shown, ["tab-compare", "compare", "#compare"]);
+      // Its panel is hidden with what had the focus.
+      await page.locator("#compare-start").focus();
+      await give(page, "paste", photo("frog-01"));
+      await eventually(shown, ["tab-photograph", "photograph", ""]);
+      assert.is(await focused(), "tab-photograph");
+      await expectPredictions(page, photo("frog-01"));
+    });
+  });
+
+  test("screen readers hear each stage once, and results, but no counting", async () => {
+    const script = `
+      globalThis.heard = [];
+      new MutationObserver((records) => {
+        for (const { target } of records) {
+          const region = (target instanceof Element ? target : target.parentElement)?.closest("[aria-live], [role=status], [role=alert]");
+          if (region?.textContent && region.textContent !== heard.at(-1)) heard.push(region.textContent);
+        }
+      }).observe(document, { subtree: true, childList: true, characterData: true });`;
+    await withPage(async ({ page }) => {
+      const heard = (): Promise<string[]> => page.evaluate("heard.splice(0)");
+      await eventually(() => page.locator("body").getAttribute("data-running"), null);
+      const loading = await heard();
+      // Besides: a notice, the classes and the attention.
+      assert.ok(loading.length <= 7, loading.join("\n"));
+      assert.equal(loading.filter((text) => /^(Loading|Asking|Reading|Loaded)/.test(text)).map((text) => text.replace(/\d.*/, "")), ["Loading vit-cifar", "Asking for the GPU", "Reading weights, building kernels", "Loaded in "]);
+      await page.click("#measure");
+      await page.locator("#timeline-lead", { hasText: "clock" }).waitFor();
+      const [timing, timed, ...rest] = await heard();
+      assert.equal([timing, timed, rest], ["Timing 20 runs", await page.locator("#timeline-lead").innerText(), []]);
+      await page.click("#tab-compare");
+      await page.setInputFiles("#compare-files", [photo("ship-02"), photo("cat-01")]);
+      await page.click("#compare-start");
+      await page.locator("#compare-results table").last().waitFor({ timeout: 60_000 });
+      const verdicts = await page.locator(".verdict").allInnerTexts();
+      await eventually(() => page.evaluate("heard.at(-1)"), verdicts.join(" "));
+      assert.equal(await heard(), ["Loading vit-cifar10-attention (A)", "Loading vit-cifar10 (B)", "Timing in turns", "Comparing predictions", verdicts.join(" ")]);
+    }, { script });
+  });
+
+  test("the focus stays where it is, or goes to what takes its control's place", async () => {
+    await withPage(async ({ page }) => {
+      const focused = (): Promise<string> => page.evaluate(`document.activeElement.id || document.activeElement.textContent || document.activeElement.localName`);
+      await page.locator("#patches").focus();
+      await page.keyboard.press("ArrowRight");
+      await give(page, "paste", photo("frog-01"));
+      assert.is(await focused(), "patches");
+      await expectPredictions(page, photo("frog-01"));
+      await eventually(async () => (await note(page)).startsWith("The class token"), true);
+      await page.keyboard.press("ArrowRight");
+      await eventually(async () => (await note(page)).startsWith("The patch in row 5, column 5"), true);
+      await page.locator("#unpick").focus();
+      await page.keyboard.press("Enter");
+      await eventually(focused, "patches");
+      await page.locator("#measure").focus();
+      await page.keyboard.press("Enter");
+      assert.is(await focused(), "Stop");
+      await page.locator("#timeline-lead", { hasText: "clock" }).waitFor();
+      await eventually(focused, "measure");
+      await page.click("#tab-compare");
+      await page.locator("#compare-start").focus();
+      await page.keyboard.press("Enter");
+      assert.is(await focused(), "compare-stop");
+      await page.keyboard.press("Enter");
+      await eventually(() => page.locator("#compare-status").innerText(), "Stopped.");
+      assert.is(await focused(), "compare-start");
+      // Whoever has gone elsewhere meanwhile is left there.
+      await page.keyboard.press("Enter");
+      await page.locator("#compare-files").focus();
+      await page.evaluate(`document.getElementById("compare-stop").click()`);
+      await page.locator("#compare-start:enabled").waitFor();
+      assert.is(await focused(), "compare-files");
+    });
+  });
+
+  test("nothing below the photograph moves while the model loads, nor when a photograph of another shape comes", async () => {
+    for (const viewport of [{ width: 1280, height: 900 }, { width: 390, height: 844 }]) {
+      await withPage(async ({ page, context }) => {
+        const tops = (): Promise<unknown> => page.evaluate(`["samples", "top", "attention", "model-menu", "measure"].map((id) => Math.round(document.getElementById(id).getBoundingClientRect().top + scrollY))`);
+        // What is said of the software adapter takes room of its own.
+        await page.evaluate(`document.getElementById("notices").style.display = "none"`);
+        await page.locator(".stage.filled").waitFor();
+        const before = await tops();
+        await context.unroute("**/*.safetensors");
+        await page.locator("#load-status button").click();
+        await page.locator("#load-status button").click();
+        await page.locator(".stage.seen").waitFor();
+        assert.equal(await tops(), before);
+        for (const file of ["astronaut.jpg", "tiny-53x37.png"]) {
+          await page.setInputFiles("#file", fixturePath(`preprocess/images/${file}`));
+          await page.locator(`.stage.seen #picture[aria-label="Photograph: ${file}"]`).waitFor();
+          assert.equal(await tops(), before, file);
+          const [photo, stage] = [(await page.locator("#picture").boundingBox())!, (await page.locator("#stage").boundingBox())!];
+          assert.ok(Math.abs(photo.width / photo.height - (file === "astronaut.jpg" ? 1 : 53 / 37)) < 0.01 && photo.width <= stage.width && photo.height <= stage.height, JSON.stringify([photo, stage]));
+        }
+      }, { viewport, loaded: false, before: async (context) => void (await context.route("**/*.safetensors", () => undefined)) });
+    }
+  });
+
+  test("a photograph that the model refuses leaves nothing of the one before", async () => {
+    await withPage(async ({ page }) => {
+      await page.locator(".stage.seen").waitFor();
+      await page.setInputFiles("#file", fixturePath("preprocess/formats/cmyk.jpg"));
+      await page.locator("#photograph-problem", { hasText: "CMYK" }).waitFor();
+      assert.equal([await predictions(page), await note(page), await page.locator(".overlay").isVisible()], [[], "", false]);
+      await page.click("[aria-label='Sample: frog']");
+      await expectPredictions(page, photo("frog-03"));
+      await page.locator(".stage.seen").waitFor();
+      assert.equal([await page.locator("#photograph-problem").innerText(), await page.locator(".overlay").isVisible()], ["", true]);
+    });
+  });
+
   test("a device that is destroyed in the middle of a run is replaced, and the run answers", async () => {
     await withPage(async ({ page }) => {
       await eventually(() => page.locator("body").getAttribute("data-running"), null);
@@ -272,15 +444,31 @@ else {
       await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
       assert.match(await note(page), /^This package returns no attention maps/);
       assert.is(await menu.locator("select").inputValue(), "my-vit");
+      // Left and kept for going back, the page comes back with its package; left for good, it takes the modules along.
+      const leave = (persisted: boolean): Promise<unknown> => page.evaluate(`dispatchEvent(new PageTransitionEvent("pagehide", { persisted: ${persisted} }))`);
+      await leave(true);
+      await menu.locator("select").selectOption("vit-cifar10");
+      await eventually(async () => (await page.locator("#load-status").innerText()).startsWith("Loaded in"), true);
+      await menu.locator("select").selectOption("my-vit");
+      await eventually(async () => [await page.locator("#load-status").innerText(), await page.locator("#model-problem").innerText()].map((text) => text.slice(0, 9)), ["Loaded in", ""]);
+      await leave(false);
+      await eventually(() => page.evaluate(`caches.keys().then((names) => names.filter((name) => name.startsWith("vitc-page-package-")).length)`), 0);
     });
   });
 
-  test("loading can be stopped, and another package chosen", async () => {
+  test("loading can be stopped, tried again, and another package chosen", async () => {
     await withPage(async ({ page, context }) => {
       await eventually(async () => (await page.locator("#load-status").innerText()).includes("Stop"), true);
-      await page.locator("#load-status button").click();
-      await eventually(() => page.locator("#load-status").innerText(), "Stopped. Choose a package to load it.");
+      await page.locator("#load-status button").focus();
+      await page.keyboard.press("Enter");
+      await page.locator("#load-status", { hasText: "Stopped." }).waitFor();
+      assert.is(await page.evaluate("document.activeElement.textContent"), "Try again");
+      await page.keyboard.press("Enter");
+      assert.is(await page.evaluate("document.activeElement.textContent"), "Stop");
+      await page.keyboard.press("Enter");
       await context.unroute("**/*.safetensors");
+      await page.locator("#load-status button", { hasText: "Try again" }).click();
+      await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
       await page.locator("#model-menu select").selectOption("vit-cifar10");
       await expectPredictions(page, fixturePath("preprocess/images/cat.png"));
     }, { loaded: false, before: async (context) => void (await context.route("**/*.safetensors", () => undefined)) });
@@ -296,7 +484,7 @@ else {
         assert.ok((await page.locator("#unsupported-reason").innerText()).includes(words));
         assert.is(await page.locator("#unsupported-advice dt").first().innerText(), "Chrome (this browser)");
         assert.is(await page.locator("#unsupported-advice dt").count(), 5);
-        assert.is(await page.locator("main").isVisible(), false);
+        assert.is(await page.locator("#panel").isVisible(), false);
       }, { script, loaded: false });
     });
   }

@@ -1,6 +1,6 @@
 /** Which attention is drawn, and what it says in words. */
 import type { AttentionMap, AttentionSeen, AttentionView } from "../messages.js";
-import { find, h } from "./dom.js";
+import { find, h, passFocus } from "./dom.js";
 import { percent } from "./numbers.js";
 import type { Stage } from "./stage.js";
 
@@ -23,11 +23,22 @@ export class AttentionControls {
       onChange();
     });
     this.head.addEventListener("change", onChange);
-    this.unpick.addEventListener("click", () => {
-      stage.choose(undefined);
-      find("patches", HTMLElement).focus();
-    });
-    this.setMaps([]);
+    this.unpick.addEventListener("click", () => stage.choose(undefined));
+    this.clear();
+  }
+
+  /** While there is no model. */
+  clear(): void {
+    this.maps = [];
+    this.group.disabled = true;
+    this.forget();
+  }
+
+  /** While there is no attention of the photograph. */
+  forget(): void {
+    passFocus(this.unpick, find("patches", HTMLElement));
+    this.unpick.hidden = true;
+    if (this.maps.length > 0 || this.group.disabled) this.say("");
   }
 
   /** The maps of another model; the block stays as near as it can to the one that was chosen. */
@@ -35,11 +46,11 @@ export class AttentionControls {
     const before = this.block.value;
     this.maps = maps;
     this.group.disabled = maps.length === 0;
+    this.note.textContent = maps.length === 0 ? "This package returns no attention maps: compile it with outputs: [\"blocks.*.attn\"] to see them." : "";
     this.block.replaceChildren(...maps.map(({ block }) => h("option", { value: block }, `${block + 1} of ${maps.at(-1)!.block + 1}`)));
     this.block.value = maps.some(({ block }) => String(block) === before) ? before : String(maps.at(-1)?.block ?? "");
     this.fillHeads();
     this.enable();
-    if (maps.length === 0) this.note.textContent = "This package returns no attention maps: compile it with outputs: [\"blocks.*.attn\"] to see them.";
   }
 
   get view(): AttentionView {
@@ -51,17 +62,20 @@ export class AttentionControls {
 
   /** Says what is drawn. */
   describe({ of, patch }: AttentionView, { weights, elsewhere, whose }: AttentionSeen): void {
+    if (patch === undefined) passFocus(this.unpick, find("patches", HTMLElement));
     this.unpick.hidden = patch === undefined;
     if (this.maps.length === 0) return;
-    if (of === "nothing" || weights.length === 0) {
-      this.note.textContent = "";
-      return;
-    }
+    if (of === "nothing" || weights.length === 0) return this.say("");
     const from = patch !== undefined ? `The patch in ${this.stage.placeOf(patch)} takes` : whose === "class token" ? "The class token takes" : "All patches together take";
     const where = of === "rollout" ? "over all blocks (rollout)" : `in block ${of.block + 1}, ${of.head === "mean" ? "the mean of its heads" : `head ${of.head + 1}`}`;
     const strongest = weights.reduce((best, weight, i) => (weight > weights[best]! ? i : best), 0);
     const rest = elsewhere > 0 ? `; ${percent(elsewhere)} goes to tokens that are no patches` : "";
-    this.note.textContent = `${from} most from the patch in ${this.stage.placeOf(strongest)} (${percent(weights[strongest]!)}) ${where}${rest}.`;
+    this.say(`${from} most from the patch in ${this.stage.placeOf(strongest)} (${percent(weights[strongest]!)}) ${where}${rest}.`);
+  }
+
+  /** Screen readers say what is written, also if it was there before. */
+  private say(text: string): void {
+    if (this.note.textContent !== text) this.note.textContent = text;
   }
 
   private fillHeads(): void {

@@ -66,7 +66,8 @@ async function serveModules(modules: readonly (readonly [path: string, file: Fil
   const id = `${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const address = new URL(`chosen/${id}/`, document.baseURI).href;
   const cache = await caches.open(`${cachePrefix}${id}`);
-  addEventListener("pagehide", () => void caches.delete(`${cachePrefix}${id}`));
+  // A page that is kept for going back (persisted) comes back with its package; if it never does, forgetOld clears up.
+  addEventListener("pagehide", ({ persisted }) => void (persisted || caches.delete(`${cachePrefix}${id}`)));
   await Promise.all(modules.map(async ([path, file]) => cache.put(`${address}${path}`, new Response(await file.text(), { headers: { "content-type": path.endsWith(".json") ? "application/json" : "text/javascript" } }))));
   return address;
 }

@@ -1,14 +1,16 @@
 /** The second tab: two packages on the same photographs, in turns. */
-import type { LoadedModel } from "../messages.js";
+import type { LoadedModel, PackageSource } from "../messages.js";
 import { isAbort, messageOf, ModelWorker } from "./client.js";
 import { type Latency, type Side, showComparison } from "./comparison.js";
-import { find } from "./dom.js";
-import { StatusLine } from "./model-card.js";
+import { find, passFocus } from "./dom.js";
 import { PackageMenu, type Packages } from "./packages.js";
 import { fetchSample, samples } from "./samples.js";
+import { announce, StatusLine } from "./status-line.js";
 
 /** Runs of each package: so many, or as many as fit into the time, and at least `least`. */
 const rounds = { most: 30, least: 5, milliseconds: 15_000 } as const;
+
+const loadingOf = (sources: readonly PackageSource[], i: number): string => `Loading ${sources[i]!.name} (${"AB"[i]})`;
 
 export class CompareTab {
   private readonly menus: readonly [PackageMenu, PackageMenu];
@@ -39,20 +41,22 @@ export class CompareTab {
   }
 
   private async compare(): Promise<void> {
-    const sources = [this.menus[0].source, this.menus[1].source] as const;
+    const [first, second] = [this.menus[0].source, this.menus[1].source];
     this.problem.textContent = "";
-    if (sources[0] === undefined || sources[1] === undefined) {
+    if (first === undefined || second === undefined) {
       this.problem.textContent = "One of the packages has no weights yet: choose its weight file above.";
       return;
     }
+    const sources = [first, second];
     this.abort = new AbortController();
     const { signal } = this.abort;
     this.setBusy(true);
+    this.status.begin(loadingOf(sources, 0));
     const workers: ModelWorker[] = [];
     try {
       const sides: (Side & { readonly worker: ModelWorker })[] = [];
-      for (const [i, source] of [sources[0], sources[1]].entries()) {
-        this.status.show(`Loading ${source.name} (${"AB"[i]})`, i / 4);
+      for (const [i, source] of sources.entries()) {
+        this.status.show(loadingOf(sources, i), { share: i / 4 });
         const worker = new ModelWorker(() => undefined);
         workers.push(worker);
         const loaded: LoadedModel = await worker.call("load", { source, dtype: this.menus[i]!.dtype }, { signal });
@@ -60,11 +64,13 @@ export class CompareTab {
       }
       const [a, b] = sides as [Side & { readonly worker: ModelWorker }, Side & { readonly worker: ModelWorker }];
       const latency = await this.inTurns(a.worker, b.worker, signal);
-      this.status.show("Comparing predictions", 0.95);
+      this.status.show("Comparing predictions", { share: 0.95 });
       const photographs = await this.photographs();
       const [left, right] = [await a.worker.call("probabilities", { photographs }, { signal }), await b.worker.call("probabilities", { photographs }, { signal })];
       await showComparison(this.results, { sides: [a, b], latency, photographs, probabilities: [left, right] });
       this.status.end();
+      // The tables are there to be read at leisure.
+      announce([...this.results.querySelectorAll(".verdict")].map(({ textContent }) => textContent).join(" "));
     } catch (error) {
       this.status.end(isAbort(error) ? "Stopped." : "");
       if (!isAbort(error)) this.problem.textContent = messageOf(error);
@@ -79,7 +85,7 @@ export class CompareTab {
     const times: [number[], number[]] = [[], []];
     const began = performance.now();
     for (let round = 0; round < rounds.most && (round < rounds.least || performance.now() - began < rounds.milliseconds); round++) {
-      this.status.show(`Round ${round + 1} of ${rounds.most}`, 0.5 + (0.45 * round) / rounds.most);
+      this.status.show("Timing in turns", { detail: `round ${round + 1} of ${rounds.most}`, share: 0.5 + (0.45 * round) / rounds.most });
       for (const side of round % 2 === 0 ? [0, 1] : [1, 0]) times[side as 0 | 1].push(await (side === 0 ? a : b).call("time", {}, { signal }));
     }
     return times;
@@ -91,10 +97,11 @@ export class CompareTab {
   }
 
   private setBusy(busy: boolean): void {
-    this.start.disabled = busy;
+    const [off, on] = busy ? [this.start, this.stop] : [this.stop, this.start];
+    on.hidden = on.disabled = false;
+    // Only if it has it: somebody may have gone elsewhere meanwhile.
+    passFocus(off, on);
+    off.disabled = true;
     this.stop.hidden = !busy;
-    // A button that goes away takes the focus with it.
-    if (busy) this.stop.focus();
-    else this.start.focus();
   }
 }

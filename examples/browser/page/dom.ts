@@ -33,14 +33,18 @@ export function find<Kind extends Element>(id: string, kind: new () => Kind): Ki
   return element;
 }
 
-/** A term, what it is, and a remark. */
+/** Before something is hidden, removed or disabled: if it has the focus, `to` gets it, which would else be lost to the page's beginning. */
+export function passFocus(from: Element, to: HTMLElement): void {
+  if (from.contains(document.activeElement)) to.focus();
+}
+
+/** A term, and what it is. */
 export interface Fact {
   readonly term: string;
   readonly value: string;
-  readonly note?: string | undefined;
 }
 
 /** Puts facts in place of what a list held. */
 export function fillFacts(list: HTMLElement, facts: readonly Fact[]): void {
-  list.replaceChildren(...facts.map(({ term, value, note }) => h("div", {}, h("dt", {}, term), h("dd", {}, value, note !== undefined && h("small", {}, note)))));
+  list.replaceChildren(...facts.map(({ term, value }) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
 }

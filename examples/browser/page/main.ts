@@ -1,39 +1,59 @@
 /** Starts the page: its tabs, and what can be done with it wherever one is. */
 import { CompareTab } from "./compare-tab.js";
-import { find } from "./dom.js";
+import { find, passFocus } from "./dom.js";
 import { Packages } from "./packages.js";
 import { PhotographTab } from "./photograph-tab.js";
 import { reasonAgainst, showUnsupported } from "./support.js";
 
 const names = ["photograph", "compare"] as const;
 
-/** Shows a tab; it is in the address, so that reloading and going back come to it. */
-function showTab(name: (typeof names)[number]): void {
+type Name = (typeof names)[number];
+
+const shownTab = (): Name => (location.hash === "#compare" ? "compare" : "photograph");
+
+/** Shows the tab that is in the address. */
+function showTab(): void {
+  const shown = shownTab();
   for (const each of names) {
-    const tab = find(`tab-${each}`, HTMLButtonElement);
-    tab.setAttribute("aria-selected", String(each === name));
-    tab.tabIndex = each === name ? 0 : -1;
-    find(each, HTMLElement).hidden = each !== name;
+    const [tab, panel] = [find(`tab-${each}`, HTMLButtonElement), find(each, HTMLElement)];
+    tab.setAttribute("aria-selected", String(each === shown));
+    tab.tabIndex = each === shown ? 0 : -1;
+    if (each !== shown) passFocus(panel, find(`tab-${shown}`, HTMLButtonElement));
+    panel.hidden = each !== shown;
   }
 }
 
+/** Goes to a tab; it is in the address, so that reloading comes back to it, and going back to the one before. */
+function goTo(name: Name): void {
+  if (name !== shownTab()) history.pushState(null, "", name === "photograph" ? `${location.pathname}${location.search}` : `#${name}`);
+  showTab();
+}
+
 function setUpTabs(): void {
-  const fromAddress = (): void => showTab(location.hash === "#compare" ? "compare" : "photograph");
   for (const [i, name] of names.entries()) {
     const tab = find(`tab-${name}`, HTMLButtonElement);
-    const go = (to: (typeof names)[number]): void => {
-      history.replaceState(null, "", to === "photograph" ? "#" : `#${to}`);
-      showTab(to);
+    const choose = (to: Name): void => {
+      goTo(to);
       find(`tab-${to}`, HTMLButtonElement).focus();
     };
-    tab.addEventListener("click", () => go(name));
-    tab.addEventListener("keydown", ({ key }) => {
-      const step = ({ ArrowRight: 1, ArrowLeft: -1 } as Readonly<Record<string, number>>)[key];
-      if (step !== undefined) go(names[(i + step + names.length) % names.length]!);
+    tab.addEventListener("click", () => choose(name));
+    tab.addEventListener("keydown", (event) => {
+      const to = ({ ArrowRight: names[(i + 1) % names.length], ArrowLeft: names.at(i - 1), Home: names[0], End: names.at(-1) } as Readonly<Record<string, Name>>)[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      choose(to);
     });
   }
-  addEventListener("hashchange", fromAddress);
-  fromAddress();
+  addEventListener("popstate", showTab);
+  showTab();
+}
+
+/** The link's own way would put its target into the address, where the tab is. */
+function setUpSkipLink(): void {
+  find("skip", HTMLAnchorElement).addEventListener("click", (event) => {
+    event.preventDefault();
+    find("content", HTMLElement).focus();
+  });
 }
 
 /** Photographs that are dropped or pasted anywhere. */
@@ -43,7 +63,7 @@ function setUpGifts(onPhotograph: (photograph: File) => void): void {
   const take = (files: readonly File[] | undefined): boolean => {
     const photograph = files?.find(isImage);
     if (photograph === undefined) return false;
-    showTab("photograph");
+    goTo("photograph");
     onPhotograph(photograph);
     return true;
   };
@@ -62,6 +82,7 @@ function setUpGifts(onPhotograph: (photograph: File) => void): void {
 }
 
 async function start(): Promise<void> {
+  setUpSkipLink();
   const reason = await reasonAgainst();
   if (reason !== undefined) return showUnsupported(reason);
   find("panel", HTMLElement).hidden = false;

@@ -44,7 +44,7 @@ export interface PackageMenuOptions {
 /** A list of packages, and ways to bring another: a folder, and weights where it has none. */
 export class PackageMenu {
   readonly element: HTMLElement;
-  private readonly select: HTMLSelectElement;
+  readonly select: HTMLSelectElement;
   private readonly dtypeSelect: HTMLSelectElement | undefined;
   private readonly problem = h("p", { class: "problem", role: "alert" });
   private readonly weights: HTMLElement;
@@ -52,14 +52,14 @@ export class PackageMenu {
   constructor(private readonly options: PackageMenuOptions) {
     const { packages, label, selected, dtypes } = options;
     this.select = h("select", { name: "package" });
-    this.dtypeSelect = dtypes === true ? h("select", { name: "dtype" }, ...["auto", "f32", "f16"].map((dtype) => h("option", { value: dtype }, dtype))) : undefined;
-    const folder = h("input", { type: "file", webkitdirectory: true, "aria-label": `${label}: a folder that vitc compile wrote` });
+    this.dtypeSelect = dtypes === true ? h("select", { name: "dtype", "aria-label": `${label}: dtype` }, ...["auto", "f32", "f16"].map((dtype) => h("option", { value: dtype }, dtype))) : undefined;
+    const folder = h("input", { type: "file", webkitdirectory: true, "aria-label": `${label}: Open a folder that vitc compile wrote` });
     const file = h("input", { type: "file", multiple: true, accept: ".safetensors,.json,.npz,.bin" });
     this.weights = h("p", { class: "note", hidden: true }, "This folder has no weights. ", h("label", { class: "button" }, "Choose its weight file", file));
     this.element = h(
       "div",
       { class: "menu" },
-      h("div", { class: "controls" }, h("label", {}, `${label} `, this.select), this.dtypeSelect && h("label", {}, "in ", this.dtypeSelect), h("label", { class: "button" }, "Open a folder", folder)),
+      h("div", { class: "controls" }, h("label", {}, `${label} `, this.select), this.dtypeSelect && h("label", {}, "dtype ", this.dtypeSelect), h("label", { class: "button" }, "Open a folder", folder)),
       this.weights,
       this.problem,
     );

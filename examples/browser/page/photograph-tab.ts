@@ -3,12 +3,13 @@ import type { LoadedModel, PackageSource, Predicted } from "../messages.js";
 import { AttentionControls } from "./attention-controls.js";
 import { setUpCamera } from "./camera.js";
 import { isAbort, messageOf, ModelWorker } from "./client.js";
-import { find, h } from "./dom.js";
-import { ModelCard, StatusLine } from "./model-card.js";
+import { find, h, passFocus } from "./dom.js";
+import { ModelCard } from "./model-card.js";
 import { duration, percent } from "./numbers.js";
 import { PackageMenu, type Packages } from "./packages.js";
 import { fetchSample, samples } from "./samples.js";
 import { Stage } from "./stage.js";
+import { announce, StatusLine } from "./status-line.js";
 import { Timeline } from "./timeline.js";
 
 interface Photograph {
@@ -22,7 +23,7 @@ const timedRuns = 20;
 export class PhotographTab {
   private readonly stage = new Stage(() => void this.showAttention());
   private readonly attention = new AttentionControls(this.stage, () => void this.showAttention());
-  private readonly card = new ModelCard();
+  private readonly card: ModelCard;
   private readonly timeline = new Timeline();
   private readonly top = find("top", HTMLOListElement);
   private readonly runNote = find("run-note", HTMLParagraphElement);
@@ -38,7 +39,9 @@ export class PhotographTab {
   private predicting = new AbortController();
 
   constructor(packages: Packages) {
-    find("model-menu", HTMLElement).append(new PackageMenu({ packages, label: "Package", selected: 0, onChoose: (source) => void this.load(source) }).element);
+    const menu = new PackageMenu({ packages, label: "Package", selected: 0, onChoose: (source) => void this.load(source) });
+    this.card = new ModelCard(menu);
+    find("model-menu", HTMLElement).append(menu.element);
     const file = find("file", HTMLInputElement);
     file.addEventListener("change", () => {
       const [chosen] = file.files ?? [];
@@ -58,7 +61,6 @@ export class PhotographTab {
       this.worker?.call("lose", {}).catch((error: unknown) => isAbort(error) || this.card.failed(messageOf(error)));
     });
     this.stage.setPatches(undefined);
-    this.timeline.clear("Load a model to see its dispatches.");
   }
 
   async start(source: PackageSource): Promise<void> {
@@ -66,10 +68,12 @@ export class PhotographTab {
   }
 
   private async takeSample(sample: (typeof samples)[number]): Promise<void> {
+    const taken = ++this.taken;
     try {
-      await this.take(await fetchSample(sample));
+      const file = await fetchSample(sample);
+      if (taken === this.taken) await this.take(file);
     } catch (error) {
-      this.problem.textContent = messageOf(error);
+      if (taken === this.taken) this.problem.textContent = messageOf(error);
     }
   }
 
@@ -81,7 +85,7 @@ export class PhotographTab {
     try {
       bitmap = await createImageBitmap(file);
     } catch {
-      this.problem.textContent = `${file.name || "This file"} is no photograph that this browser can decode: JPEG, PNG, WebP, GIF and AVIF are.`;
+      if (taken === this.taken) this.problem.textContent = `${file.name || "This file"} is no photograph that this browser can decode: JPEG, PNG, WebP, GIF and AVIF are.`;
       return;
     }
     // One that came later may have been decoded sooner.
@@ -100,8 +104,9 @@ export class PhotographTab {
     this.loading = loading;
     this.loaded = undefined;
     this.measure.disabled = this.lose.disabled = true;
-    this.timeline.clear("Load a model to see its dispatches.");
-    this.clearResults();
+    this.timeline.clear("Shown when the model is loaded.");
+    this.clearResults("Shown when the model is loaded.");
+    this.attention.clear();
     this.stage.setPatches(undefined);
     const worker = new ModelWorker((notice) => this.worker === worker && this.card.notice(notice));
     this.worker = worker;
@@ -122,8 +127,11 @@ export class PhotographTab {
       if (this.worker !== worker) return;
       worker.end();
       this.worker = undefined;
-      if (isAbort(error)) this.card.stopped();
-      else this.card.failed(messageOf(error));
+      const again = (): void => void this.load(source);
+      this.clearResults("");
+      this.timeline.clear("Load a model to see its dispatches.");
+      if (isAbort(error)) this.card.stopped(again);
+      else this.card.failed(messageOf(error), again);
       return;
     }
     await this.predict();
@@ -144,7 +152,8 @@ export class PhotographTab {
       await this.showAttention();
     } catch (error) {
       if (predicting.signal.aborted || this.worker !== worker) return;
-      this.clearResults();
+      this.clearResults("");
+      this.attention.forget();
       this.problem.textContent = messageOf(error);
     } finally {
       if (this.predicting === predicting) delete document.body.dataset["running"];
@@ -159,13 +168,16 @@ export class PhotographTab {
         return h("li", {}, h("span", { class: "label" }, label ?? `class ${index}`), h("data", { value: probability }, percent(probability)), bar);
       }),
     );
+    this.top.hidden = top.length === 0;
     const none = this.loaded?.classes === 0 ? "This model has no classes; its features have no names to show. " : "";
     this.runNote.textContent = `${none}${duration(milliseconds)} on ${this.loaded?.adapterName ?? "this device"}, from the image file to the results.`;
   }
 
-  private clearResults(): void {
+  /** @param why there are none */
+  private clearResults(why: string): void {
     this.top.replaceChildren();
-    this.runNote.textContent = "";
+    this.top.hidden = false;
+    this.runNote.textContent = why;
   }
 
   private async showAttention(): Promise<void> {
@@ -174,6 +186,7 @@ export class PhotographTab {
     const { view } = this.attention;
     try {
       const seen = await worker.call("show", { ...view, size: this.stage.size });
+      this.stage.reveal();
       this.attention.describe(view, seen);
       // Tests wait for it: the overlay of this choice is there.
       find("stage", HTMLElement).dataset["shown"] = JSON.stringify(view);
@@ -185,18 +198,21 @@ export class PhotographTab {
   private async time(): Promise<void> {
     const { worker } = this;
     if (worker === undefined) return;
-    const status = new StatusLine(find("measure-status", HTMLElement));
+    const status = new StatusLine(find("measure-status", HTMLElement), () => this.measure);
     const abort = new AbortController();
+    const stop = status.begin(`Timing ${timedRuns} runs`, () => abort.abort())!;
+    passFocus(this.measure, stop);
     this.measure.disabled = true;
-    status.show(`Timing ${timedRuns} runs`, undefined, () => abort.abort());
+    let failure = "";
     try {
       const profile = await worker.call("profile", { runs: timedRuns }, { signal: abort.signal });
-      this.timeline.show(profile);
-      status.end();
+      announce(this.timeline.show(profile));
     } catch (error) {
-      status.end(isAbort(error) ? "" : messageOf(error));
+      if (!isAbort(error)) failure = messageOf(error);
     } finally {
+      // Before the button that stops goes away, so that it can take the focus.
       this.measure.disabled = this.loaded === undefined || this.worker !== worker;
+      status.end(failure);
     }
   }
 }

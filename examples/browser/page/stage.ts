@@ -24,7 +24,8 @@ export class Stage {
     this.picture.after(this.overlay);
     this.handle.addEventListener("click", (event) => this.pointed(event));
     this.handle.addEventListener("keydown", (event) => this.pressed(event));
-    new ResizeObserver(() => this.patches && this.onPatch()).observe(this.stage);
+    // Hidden with its tab it has no size, and nothing to be drawn in.
+    new ResizeObserver(() => this.patches && this.picture.clientWidth > 0 && this.onPatch()).observe(this.picture);
   }
 
   /** A new overlay, for another worker to draw on: a canvas is handed over once. */
@@ -46,7 +47,7 @@ export class Stage {
     this.picture.width = Math.max(1, Math.round(bitmap.width * shrink));
     this.picture.height = Math.max(1, Math.round(bitmap.height * shrink));
     // Small pictures are drawn large; a canvas has no size of its own in the layout but this one.
-    this.stage.style.setProperty("--shape", String(bitmap.width / bitmap.height));
+    this.picture.parentElement!.style.setProperty("--shape", String(bitmap.width / bitmap.height));
     this.picture.getContext("2d")!.drawImage(bitmap, 0, 0, this.picture.width, this.picture.height);
     this.picture.setAttribute("aria-label", `Photograph: ${name}`);
     this.stage.classList.add("filled");
@@ -57,7 +58,15 @@ export class Stage {
     const before = this.patches?.grid;
     this.patches = patches;
     if (patches === undefined || patches.grid.rows !== before?.rows || patches.grid.columns !== before.columns) this.patch = undefined;
-    this.handle.hidden = patches === undefined;
+    // Not hidden, while there are none: whoever walks over the patches of one photograph goes on with the next.
+    this.handle.tabIndex = patches === undefined ? -1 : 0;
+    this.handle.setAttribute("aria-disabled", String(patches === undefined));
+    if (patches === undefined) this.stage.classList.remove("seen");
+  }
+
+  /** The overlay is of this photograph now; until then the one of the photograph before is not shown above it. */
+  reveal(): void {
+    this.stage.classList.toggle("seen", this.patches !== undefined);
   }
 
   /** Row and column of a patch, from 1. */

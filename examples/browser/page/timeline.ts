@@ -31,13 +31,15 @@ export class Timeline {
     this.holder.replaceChildren();
   }
 
-  show(profile: RunProfile): void {
+  /** Returns in a sentence what is shown. */
+  show(profile: RunProfile): string {
     const bars = barsOf(profile);
     const total = bars.reduce((sum, { microseconds }) => sum + microseconds, 0);
     this.lead.textContent = leadOf(profile, total);
     const detail = h("p", { class: "detail" });
     const strip = this.strip(bars, total, (bar) => (detail.textContent = describe(bar, total, profile)));
     this.holder.replaceChildren(legend(bars, total), strip, h("p", { class: "scale" }, h("span", {}, "0"), h("span", {}, duration(total / 1000))), detail, table(bars, total, profile));
+    return this.lead.textContent;
   }
 
   private strip(bars: readonly Bar[], total: number, onPick: (bar: Bar) => void): Element {

@@ -44,7 +44,7 @@ export class ModelHost {
     this.hosted = { model, spec, values };
     const { main, labels, adapter } = model;
     return {
-      ...{ name: spec.name, adapter, adapterName: adapterName(adapter), dtype: model.dtype, gpuBytes: model.gpuBytes },
+      ...{ name: spec.name, adapterName: adapterName(adapter), dtype: model.dtype, gpuBytes: model.gpuBytes },
       ...{ classes: main.classes ? outputs[main.name]!.shape[1]! : 0, labels, maps: mapsAmong(outputs) },
       profile: await this.profileOf(model, 0, signal),
       milliseconds: performance.now() - began,
