@@ -18,6 +18,9 @@ const mostAhead = 16;
 
 type Values = Readonly<Record<string, Tensor>>;
 
+/** What a source gives; one that fails has ended, and says why when the results of what it gave before are out. */
+type Given = IteratorResult<ModelInput> & { readonly failed?: { readonly error: unknown } };
+
 /** See `Model.runMany`. */
 export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput> | Iterable<ModelInput>, options: RunManyOptions): AsyncGenerator<Values, void, undefined> {
   const { signal, ahead = 2 } = options;
@@ -25,19 +28,22 @@ export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput>
   const iterator = iteratorOf(inputs);
   const ring = new Ring(runner, ahead + 1);
   const running: Promise<Values>[] = [];
-  let next: Promise<IteratorResult<ModelInput>> | undefined;
+  const take = async (): Promise<Given> => iterator.next();
+  let next: Promise<Given> | undefined;
   let ended = false;
+  let failed: Given["failed"];
   try {
     while (!ended || running.length > 0) {
       signal?.throwIfAborted();
       runner.checkUsable();
-      if (!ended && running.length <= ahead) next ??= Promise.resolve(iterator.next());
+      if (!ended && running.length <= ahead) next ??= take().catch((error: unknown): Given => ({ done: true, value: undefined, failed: { error } }));
       // A slow source keeps no result waiting, and a slow run no input, as long as there is room.
       const [first] = running;
       const came = await abortable(Promise.race([...(first ? [first.then(() => undefined)] : []), ...(next ? [next] : [])]), signal);
       if (came !== undefined) {
         next = undefined;
         ended = came.done === true;
+        failed = came.failed;
         if (came.done === true) continue;
         const result = ring.start(came.value, signal);
         // It is waited for when those before it are done.
@@ -45,10 +51,10 @@ export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput>
         running.push(result);
       } else yield await running.shift()!;
     }
+    if (failed) throw failed.error;
   } finally {
-    next?.catch(() => undefined);
     // A source that is waiting for its next input ends when that has come: nobody waits for it here.
-    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+    if (!ended) void (async () => iterator.return?.())().catch(() => undefined);
     await Promise.allSettled(running);
     ring.dispose();
   }
