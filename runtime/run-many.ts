@@ -65,6 +65,7 @@ class Ring {
   private session: Session | undefined;
   private buffers: GPUBuffer[] = [];
   private free: GPUBuffer[] = [];
+  private closed = false;
   private readonly waiting: (() => void)[] = [];
 
   constructor(private readonly runner: Runner, private readonly size: number) {}
@@ -96,6 +97,7 @@ class Ring {
       const staging = await this.acquire();
       try {
         await session.submit(chunk.batch, chunk.input, staging);
+        this.checkOpen();
       } catch (error) {
         this.release(session, staging);
         throw error;
@@ -104,21 +106,27 @@ class Ring {
       read.catch(() => undefined);
       reads.push(read);
     }
-    return { reading: Promise.all(reads).then(() => results.outputs) };
+    const reading = Promise.all(reads).then(() => results.outputs);
+    // After an abort nobody waits for it any more.
+    reading.catch(() => undefined);
+    return { reading };
   }
 
   /** A new device has new buffers; those of a lost one are gone with it. */
   private async moveTo(session: Session): Promise<void> {
     if (this.session === session) return;
-    this.dispose();
-    this.buffers = await session.createStaging(this.size);
-    this.free = [...this.buffers];
-    this.session = session;
-    for (const buffer of this.buffers) session.extras.add(buffer);
+    this.drop();
+    const made = await session.createStaging(this.size);
+    session.keep(made);
+    [this.session, this.buffers, this.free] = [session, made, [...made]];
+    // The stream may have been left meanwhile.
+    if (this.closed) this.drop();
+    this.checkOpen();
   }
 
   private async acquire(): Promise<GPUBuffer> {
     while (this.free.length === 0) await new Promise<void>((wake) => this.waiting.push(wake));
+    this.checkOpen();
     return this.free.pop()!;
   }
 
@@ -127,7 +135,17 @@ class Ring {
     this.waiting.shift()?.();
   }
 
+  /** An abort ends the stream while an input has its turn; what is left of that must not use buffers that are gone. */
+  private checkOpen(): void {
+    if (this.closed) throw new VitcError("disposed", "the stream has ended");
+  }
+
   dispose(): void {
+    this.closed = true;
+    this.drop();
+  }
+
+  private drop(): void {
     for (const buffer of this.buffers) {
       this.session?.extras.delete(buffer);
       buffer.destroy();
