@@ -35,13 +35,21 @@ export async function toDeviceBatch(input: Exclude<ModelInput, HostInput>, engin
   if (tagOf(input) === "GPUBuffer") return fromBuffer({ buffer: input as GPUBuffer }, plan.input.shape);
   if (!Array.isArray(input) && !isDeviceImage(input)) return fromBuffer(input as BufferInput, plan.input.shape);
   if (images === undefined) throw new InputError(`${plan.name} was compiled without kernels that prepare images on the device (it takes ${plan.input.shape[0]} channels, or is of another vitc): compile it again, or give pixels, files or f32 values`);
-  let preparer = preparers.get(engine.session);
-  if (!preparer) preparers.set(engine.session, (preparer = Preparer.create(engine, (await images()).imageKernels)));
-  return (await preparer).prepare(Array.isArray(input) ? (input as readonly (Photograph | DeviceImage)[]) : [input as DeviceImage]);
+  return (await preparerOf(engine, images)).prepare(Array.isArray(input) ? (input as readonly (Photograph | DeviceImage)[]) : [input as DeviceImage]);
 }
 
 /** By session, so that all that it holds goes with it. */
 const preparers = new WeakMap<object, Promise<Preparer>>();
+
+/** One for each session; what failed, a download of the kernels above all, is tried again by the next run. */
+function preparerOf(engine: Engine, images: NonNullable<ModelDefinition["images"]>): Promise<Preparer> {
+  const known = preparers.get(engine.session);
+  if (known) return known;
+  const made = images().then(({ imageKernels }) => Preparer.create(engine, imageKernels));
+  preparers.set(engine.session, made);
+  made.catch(() => preparers.delete(engine.session));
+  return made;
+}
 
 function fromBuffer({ buffer, offset = 0, shape: given }: Pick<BufferInput, "buffer" | "offset"> & Partial<BufferInput>, shape: readonly number[]): DeviceBatch {
   const bytes = elements(shape) * 4;
@@ -126,6 +134,7 @@ class Preparer {
     const { device } = this.engine.opened;
     if (!isDeviceImage(image)) {
       const { data } = await toBatch(image, this.engine.variant.plan, this.engine.decode);
+      this.engine.session.checkOpen();
       return device.queue.writeBuffer(batch, offset, data.buffer, data.byteOffset, data.byteLength);
     }
     if (tagOf(image) === "GPUTexture") return this.placeTexture(image as GPUTexture, batch, offset);
@@ -226,9 +235,9 @@ class Preparer {
     if (!this.out.has("out")) this.out.set("out", await this.make("prepared", this.imageBytes));
     const data = [rows.params, rows.taps, columns.params, columns.taps, columns.values];
     const made = await createBuffers(device, [sourceBytes, stripBytes, ...data.map(({ byteLength }) => byteLength)].map((bytes) => ({ label: "image", bytes, usage: bufferUsage.storage | bufferUsage.copyDestination })));
+    this.engine.session.keep(made);
     const [source, strip, ...held] = made as [GPUBuffer, GPUBuffer, ...GPUBuffer[]];
     data.forEach((values, i) => device.queue.writeBuffer(held[i]!, 0, values));
-    for (const buffer of made) this.engine.session.extras.add(buffer);
     const bound = [[held[0]!, source, held[1]!, strip], [held[2]!, strip, held[3]!, held[4]!, this.out.get("out")!]];
     const launches = [rows, columns].map(({ invocations: [x, y] }: ImagePass, i) => {
       const [{ workgroupSize }, pipeline] = this.pipelines[i]!;
@@ -246,13 +255,13 @@ class Preparer {
     if (error) texture.destroy();
     if (outOfMemory) throw new OutOfMemoryError(`The GPU could not allocate ${((width * height * 4) / 2 ** 20).toFixed(1)} MiB for an image of ${width} x ${height}: ${outOfMemory.message}`, width * height * 4);
     if (error) throw new VitcError("limits", `The device refused a texture of ${width} x ${height}: ${error.message}`);
-    this.engine.session.extras.add(texture);
+    this.engine.session.keep([texture]);
     return texture;
   }
 
   private async make(label: string, bytes: number): Promise<GPUBuffer> {
     const [buffer] = await createBuffers(this.engine.opened.device, [{ label, bytes, usage: bufferUsage.storage | bufferUsage.copySource | bufferUsage.copyDestination }]);
-    this.engine.session.extras.add(buffer!);
+    this.engine.session.keep([buffer!]);
     return buffer!;
   }
 

@@ -61,7 +61,8 @@ export async function runOnDevice(engine: Engine, batch: Batch): Promise<Readonl
 
 /**
  * Puts a run into an encoder of the app's.
- * @throws InputError for buffers that lack a usage or are too small, for outputs that the model does not have, for encoders in a pass
+ * @throws InputError for buffers that lack a usage or are too small, and for outputs that the model does not have. An encoder inside a pass tells
+ * nobody: its `finish` is what fails.
  */
 export function encodeRun({ session, variant: { plan } }: Engine, encoder: GPUCommandEncoder, { input, images = 1, outputs }: EncodeIO): void {
   if (!Number.isSafeInteger(images) || images < 1) throw new InputError(`images is ${String(images)}; it is a whole number of at least 1`);

@@ -37,11 +37,12 @@ export function parseIntegrity(text: unknown): Expected {
   throw new VitcError("input", `integrity is ${typeof text === "string" ? quote(text) : typeof text}; it is the SHA-256 of the weight file, as 64 hexadecimal digits (sha256sum FILE) or "sha256-" and base64 (openssl dgst -sha256 -binary FILE | base64)`);
 }
 
-/** @throws WeightsError when a file's hash, in hexadecimal, is another than it should be; both are named in the notation of `expected` */
-export function checkHash(name: string, found: string, { text, hex }: Expected): void {
+/** @throws WeightsError when a file's hash, in hexadecimal, is another than it should be, and what was kept of the file is dropped; both are named in the notation of `expected` */
+async function checkHash(source: WeightsSource, found: string, { text, hex }: Expected): Promise<void> {
   if (found === hex) return;
+  await source.forget?.();
   const shown = text.startsWith("sha256-") ? `sha256-${btoa(found.replace(/../g, (pair) => String.fromCharCode(parseInt(pair, 16))))}` : found;
-  throw new WeightsError([{ kind: "integrity", message: `its SHA-256 is ${shown}, and ${text} is expected: it was changed or is another file, and is not used` }], name);
+  throw new WeightsError([{ kind: "integrity", message: `its SHA-256 is ${shown}, and ${text} is expected: it was changed or is another file, and is not used` }], source.name);
 }
 
 /**
@@ -51,8 +52,9 @@ export function checkHash(name: string, found: string, { text, hex }: Expected):
 export async function verifiedList(source: WeightsSource, expected: Expected, signal: AbortSignal): Promise<WeightsSource> {
   if (source.size > largestListBytes) throw unreadable(source.name, `it begins like a list of weight files and has ${source.size} bytes, which none has`);
   const bytes = await readExactly(source, 0, source.size, signal);
-  checkHash(source.name, await sha256(bytes), expected);
-  return { ...source, read: fromBytes(bytes, source.name).read };
+  await checkHash(source, await sha256(bytes), expected);
+  // A source of the user's may be an object of a class, whose methods no spread takes along.
+  return { ...fromBytes(bytes, source.name), ...(source.beside && { beside: source.beside.bind(source) }) };
 }
 
 /** A part of the file that was read once. */
@@ -147,7 +149,7 @@ export function verified(source: WeightsSource, expected: Expected): Verified {
     finish: (signal) =>
       inTurn(async () => {
         await advance(size, signal);
-        checkHash(name, Array.from(hash.digest(), (byte) => byte.toString(16).padStart(2, "0")).join(""), expected);
+        await checkHash(source, Array.from(hash.digest(), (byte) => byte.toString(16).padStart(2, "0")).join(""), expected);
       }),
   };
 }

@@ -92,6 +92,7 @@ async function byTimestamps({ device, session, passes, software }: Timed, runs: 
   try {
     for (let run = -1; run < runs; run++) {
       signal?.throwIfAborted();
+      session.checkOpen();
       let encoder = device.createCommandEncoder();
       let flops = 0;
       passes.forEach((launches, i) => {
@@ -131,6 +132,7 @@ async function byWallClock({ device, session, passes }: Timed, runs: number, sig
   for (let run = -1; run < runs; run++) {
     for (const [i, launches] of passes.entries()) {
       signal?.throwIfAborted();
+      session.checkOpen();
       const encoder = device.createCommandEncoder();
       encode(encoder.beginComputePass(), launches);
       const commands = encoder.finish();

@@ -5,6 +5,7 @@ import { DeviceLostError, VitcError } from "./errors.js";
 import type { Engine } from "./load.js";
 import type { Tuned } from "./plan.js";
 import type { ToldOptions } from "./runner.js";
+import { abortable } from "./source.js";
 
 interface RebuildOptions {
   /** Choices of kernels that were asked for; they outlive a device. */
@@ -28,7 +29,7 @@ export async function rebuildEngine(lost: Engine, open: (options: ToldOptions, d
   for (let tries = before + 1; ; tries++) {
     try {
       signal.throwIfAborted();
-      const device = await freshDevice(options);
+      const device = await freshDevice(options, signal);
       return { engine: await open({ ...quiet, tuned: [choices, ...(options.tuned ?? [])], signal }, device), tries };
     } catch (cause) {
       signal.throwIfAborted();
@@ -37,12 +38,16 @@ export async function rebuildEngine(lost: Engine, open: (options: ToldOptions, d
   }
 }
 
-/** For a new engine: a device of the user's, or undefined where one is to be requested. */
-export async function freshDevice({ device, onDeviceLost }: LoadOptions): Promise<GPUDevice | undefined> {
+/**
+ * For a new engine: a device of the user's, or undefined where one is to be requested.
+ * @throws DeviceLostError when the user gives none; the signal's reason, as soon as it is aborted
+ */
+export async function freshDevice({ device, onDeviceLost }: LoadOptions, signal: AbortSignal | undefined): Promise<GPUDevice | undefined> {
   if (onDeviceLost === undefined || device === undefined) return undefined;
-  const fresh: unknown = await onDeviceLost().catch((cause: unknown) => {
+  const asked: Promise<unknown> = Promise.resolve().then(onDeviceLost).catch((cause: unknown) => {
     throw new DeviceLostError(`onDeviceLost gave no device: ${messageOf(cause)}`, { cause });
   });
+  const fresh = await abortable(asked, signal);
   if (typeof fresh !== "object" || fresh === null || !("queue" in fresh)) throw new VitcError("input", `onDeviceLost gave ${fresh === null ? "null" : typeof fresh}; it gives a new GPUDevice`);
   return fresh as GPUDevice;
 }

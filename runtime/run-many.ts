@@ -18,6 +18,9 @@ const mostAhead = 16;
 
 type Values = Readonly<Record<string, Tensor>>;
 
+/** What a source gives; one that fails has ended, and says why when the results of what it gave before are out. */
+type Given = IteratorResult<ModelInput> & { readonly failed?: { readonly error: unknown } };
+
 /** See `Model.runMany`. */
 export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput> | Iterable<ModelInput>, options: RunManyOptions): AsyncGenerator<Values, void, undefined> {
   const { signal, ahead = 2 } = options;
@@ -25,19 +28,22 @@ export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput>
   const iterator = iteratorOf(inputs);
   const ring = new Ring(runner, ahead + 1);
   const running: Promise<Values>[] = [];
-  let next: Promise<IteratorResult<ModelInput>> | undefined;
+  const take = async (): Promise<Given> => iterator.next();
+  let next: Promise<Given> | undefined;
   let ended = false;
+  let failed: Given["failed"];
   try {
     while (!ended || running.length > 0) {
       signal?.throwIfAborted();
       runner.checkUsable();
-      if (!ended && running.length <= ahead) next ??= Promise.resolve(iterator.next());
+      if (!ended && running.length <= ahead) next ??= take().catch((error: unknown): Given => ({ done: true, value: undefined, failed: { error } }));
       // A slow source keeps no result waiting, and a slow run no input, as long as there is room.
       const [first] = running;
       const came = await abortable(Promise.race([...(first ? [first.then(() => undefined)] : []), ...(next ? [next] : [])]), signal);
       if (came !== undefined) {
         next = undefined;
         ended = came.done === true;
+        failed = came.failed;
         if (came.done === true) continue;
         const result = ring.start(came.value, signal);
         // It is waited for when those before it are done.
@@ -45,10 +51,10 @@ export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput>
         running.push(result);
       } else yield await running.shift()!;
     }
+    if (failed) throw failed.error;
   } finally {
-    next?.catch(() => undefined);
     // A source that is waiting for its next input ends when that has come: nobody waits for it here.
-    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+    if (!ended) void (async () => iterator.return?.())().catch(() => undefined);
     await Promise.allSettled(running);
     ring.dispose();
   }
@@ -59,6 +65,7 @@ class Ring {
   private session: Session | undefined;
   private buffers: GPUBuffer[] = [];
   private free: GPUBuffer[] = [];
+  private closed = false;
   private readonly waiting: (() => void)[] = [];
 
   constructor(private readonly runner: Runner, private readonly size: number) {}
@@ -90,6 +97,7 @@ class Ring {
       const staging = await this.acquire();
       try {
         await session.submit(chunk.batch, chunk.input, staging);
+        this.checkOpen();
       } catch (error) {
         this.release(session, staging);
         throw error;
@@ -98,21 +106,27 @@ class Ring {
       read.catch(() => undefined);
       reads.push(read);
     }
-    return { reading: Promise.all(reads).then(() => results.outputs) };
+    const reading = Promise.all(reads).then(() => results.outputs);
+    // After an abort nobody waits for it any more.
+    reading.catch(() => undefined);
+    return { reading };
   }
 
   /** A new device has new buffers; those of a lost one are gone with it. */
   private async moveTo(session: Session): Promise<void> {
     if (this.session === session) return;
-    this.dispose();
-    this.buffers = await session.createStaging(this.size);
-    this.free = [...this.buffers];
-    this.session = session;
-    for (const buffer of this.buffers) session.extras.add(buffer);
+    this.drop();
+    const made = await session.createStaging(this.size);
+    session.keep(made);
+    [this.session, this.buffers, this.free] = [session, made, [...made]];
+    // The stream may have been left meanwhile.
+    if (this.closed) this.drop();
+    this.checkOpen();
   }
 
   private async acquire(): Promise<GPUBuffer> {
     while (this.free.length === 0) await new Promise<void>((wake) => this.waiting.push(wake));
+    this.checkOpen();
     return this.free.pop()!;
   }
 
@@ -121,7 +135,17 @@ class Ring {
     this.waiting.shift()?.();
   }
 
+  /** An abort ends the stream while an input has its turn; what is left of that must not use buffers that are gone. */
+  private checkOpen(): void {
+    if (this.closed) throw new VitcError("disposed", "the stream has ended");
+  }
+
   dispose(): void {
+    this.closed = true;
+    this.drop();
+  }
+
+  private drop(): void {
     for (const buffer of this.buffers) {
       this.session?.extras.delete(buffer);
       buffer.destroy();

@@ -53,7 +53,7 @@ export class Runner {
       } catch (error) {
         if (!(error instanceof DeviceLostError) || (options.device && !options.onDeviceLost) || lost === rebuilds) throw error;
         onNotice(`${error.message}: trying again`);
-        device = await (await import("./rebuild.js")).freshDevice(told);
+        device = await (await import("./rebuild.js")).freshDevice(told, told.signal);
       }
     }
   }

@@ -72,9 +72,10 @@ export class Session {
   private readonly software: boolean;
   /** Waits for the device in the way that suits the platform. */
   readonly wait: Wait;
-  /** What others made for its runs, to be counted and freed with it. */
+  /** What `keep` took. */
   readonly extras: Set<GPUBuffer | GPUTexture> = new Set();
   private uploading = 0;
+  private disposed = false;
   /** Of each dispatch of the first profile. */
   private launches: readonly (readonly Launch[])[] = [];
   private readonly pipelines = new Map<string, BuiltPipeline>();
@@ -128,6 +129,26 @@ export class Session {
     this.launches = plan.programs.infer[0]!.dispatches.map(({ routine }) => chosen.get(routine)!.choice.launches);
   }
 
+  /**
+   * Work that goes on after `dispose` would use buffers that are gone, and the device, which may be the app's, would raise errors that nobody expects.
+   * @throws VitcError (disposed)
+   */
+  checkOpen(): void {
+    if (this.disposed) throw new VitcError("disposed", `${this.options.plan.name} was disposed; load it again`);
+  }
+
+  /**
+   * Takes what was made for its runs, to be counted and freed with it.
+   * @throws VitcError (disposed) when it comes too late, and is freed at once
+   */
+  keep(resources: readonly (GPUBuffer | GPUTexture)[]): void {
+    for (const resource of resources) {
+      if (this.disposed) resource.destroy();
+      else this.extras.add(resource);
+    }
+    this.checkOpen();
+  }
+
   /** Bytes of all GPU buffers and textures that the session holds. */
   get bytes(): number {
     // Its textures have four bytes a pixel.
@@ -157,9 +178,10 @@ export class Session {
   /**
    * Puts one profile to the device's queue, and does not wait for it. Submits must not overlap; once this is settled the next may come, since
    * the queue does all in order. Outputs are copied to `to`: a staging buffer, which `read` must have read before, or a range for each output.
-   * @throws VitcError if the device refuses the commands.
+   * @throws VitcError if the device refuses the commands, or after `dispose`.
    */
   async submit(batch: number, input: Float32Array | BufferRange, to: GPUBuffer | readonly (BufferRange | undefined)[] = this.staging): Promise<void> {
+    this.checkOpen();
     const recorded = this.profiles.get(batch)!;
     const targets = "length" in to ? to : recorded.staged.map((range) => ({ ...range, buffer: to }));
     const ownMemory = input instanceof Float32Array && !("length" in to);
@@ -176,12 +198,14 @@ export class Session {
 
   /**
    * Waits for the outputs that a `submit` copies to a staging buffer. `collect` is called as by `run`.
-   * @throws DeviceLostError
+   * @throws DeviceLostError, also after `dispose`
    */
   async read(batch: number, collect: (output: number, values: Float32Array) => void, staging: GPUBuffer = this.staging): Promise<void> {
     const { profile } = this.profiles.get(batch)!;
     try {
+      this.checkOpen();
       await this.wait(staging.mapAsync(mapRead));
+      this.checkOpen();
     } catch (error) {
       // Mapping fails when the device goes away or the session is disposed, and the model knows which.
       throw new DeviceLostError(`The results could not be read back: ${messageOf(error) || "the device is gone"}`);
@@ -276,6 +300,7 @@ export class Session {
 
   /** Frees the GPU buffers. The device stays. */
   dispose(): void {
+    this.disposed = true;
     for (const buffer of this.buffers.values()) buffer.destroy();
     this.staging.destroy();
     for (const extra of this.extras) extra.destroy();

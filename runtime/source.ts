@@ -21,6 +21,8 @@ export interface WeightsSource {
    * @throws WeightsError when there is no such file, and the signal's reason when it is aborted
    */
   readonly beside?: (file: string, bytes: number, signal?: AbortSignal) => Promise<WeightsSource>;
+  /** Called when bytes were found to be wrong: what is kept of the file is dropped, so that a next read takes them from where they came from. */
+  readonly forget?: () => Promise<void>;
 }
 
 /** A WeightsError about the file as a whole. */

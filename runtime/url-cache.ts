@@ -7,7 +7,7 @@
 import { sha256 } from "./sha256.js";
 import { changedFile, ConnectionError, fetchInTime, sameVersion, usualStall, versionOf, wholeSizeOf, type FileVersion } from "./resume.js";
 import { checkRange, isObject, kindOf, reasonOf, unreadable, type WeightsSource } from "./source.js";
-import type { CacheOption, OpenedUrl, UrlOptions } from "./url.js";
+import type { Asking, CacheOption, OpenedUrl, UrlOptions } from "./url.js";
 
 const usualName = "vitc-weights";
 /** Of an entry: the SHA-256 of its bytes. */
@@ -15,21 +15,25 @@ const digestHeader = "X-SHA-256";
 
 /**
  * A source that reads from the cache what it holds, and keeps the rest as it is read. Whether the file is still the one of the cache, a HEAD
- * request tells, or where the server refuses it the first bytes; entries of other versions are deleted.
+ * request tells, or where the server refuses it the first bytes; entries of other versions are deleted, and all when its `forget` is called.
  *
  * @param open asks the server for the file
  * @throws as `open` does; WeightsError for a `cache` that is no option, and when the file changes meanwhile
  */
-export async function openCached(url: URL, name: string, open: () => Promise<OpenedUrl>, options: UrlOptions & { readonly cache: CacheOption }): Promise<WeightsSource> {
+export async function openCached(url: URL, name: string, open: (asking?: Asking) => Promise<OpenedUrl>, options: UrlOptions & { readonly cache: CacheOption }): Promise<WeightsSource> {
   const { signal, onNotice: notice = () => undefined } = options;
   const kept = await KeptReads.open(url, name, cacheName(options.cache), notice);
   if (kept === undefined) return (await open()).source;
   const known = await kept.version();
+  const unchanged = known && (await isUnchanged(url, known, options));
+  // The browser's HTTP cache may hold the file of before.
+  let asking: Asking = unchanged === false ? { cache: "no-cache" } : {};
   let opened: Promise<OpenedUrl> | undefined;
-  let version = known !== undefined && (await isUnchanged(url, known, options)) ? known : undefined;
+  let version = unchanged === true ? known : undefined;
   if (version === undefined) {
     try {
-      const now = await open();
+      // Without a connection what is kept is used at once.
+      const now = await open(known === undefined ? asking : { ...asking, opening: [] });
       // A server that says nothing of the version today could have another file tomorrow.
       if (sameVersion(now.version, now.version) === undefined) {
         notice(`${name} is not kept for the next visit: its server sends neither a strong ETag nor Last-Modified, or hides them from this page (CORS), so a changed file could not be told`);
@@ -40,12 +44,18 @@ export async function openCached(url: URL, name: string, open: () => Promise<Ope
     } catch (error) {
       signal?.throwIfAborted();
       if (known === undefined || !(error instanceof ConnectionError)) throw error;
-      notice(`${error.message}; what an earlier visit kept is used, unchecked`);
+      notice(`${error.message}; what an earlier visit kept is used, ${unchanged === false ? "though the file changed since" : "unchecked"}`);
       version = known;
     }
   }
   await kept.use(version, version === known);
   const { size = 0 } = version;
+  const current = version;
+  const openNow = async (): Promise<OpenedUrl> => {
+    const now = await open(asking);
+    if (sameVersion(current, now.version) !== true) throw changedFile(name, "it is not the one that was kept");
+    return now;
+  };
   return {
     name,
     size,
@@ -54,13 +64,19 @@ export async function openCached(url: URL, name: string, open: () => Promise<Ope
       if (length === 0) return new Uint8Array(0);
       const found = await kept.get(offset, length);
       if (found !== undefined) return found;
-      opened ??= open().then((now) => {
-        if (sameVersion(version, now.version) !== true) throw changedFile(name, "it is not the one that was kept");
-        return now;
+      const opening = (opened ??= openNow());
+      // What failed once is tried again by the next read.
+      opening.catch(() => {
+        if (opened === opening) opened = undefined;
       });
-      const bytes = await (await opened).source.read(offset, length, readSignal);
+      const bytes = await (await opening).source.read(offset, length, readSignal);
       await kept.put(offset, bytes);
       return bytes;
+    },
+    forget: () => {
+      // What the HTTP cache holds may be what was wrong.
+      [opened, asking] = [undefined, { cache: "reload" }];
+      return kept.clear(current);
     },
   };
 }
@@ -72,22 +88,24 @@ function cacheName(option: unknown): string {
   throw unreadable("weights", `cache is ${kindOf(option)}; it is true, false or { name } with the name of a cache, "${usualName}" unless given`);
 }
 
-/** Asks with HEAD, which brings no bytes, and unlike If-None-Match needs no preflight from another origin. */
-async function isUnchanged(url: URL, known: FileVersion, { signal, stall = usualStall }: UrlOptions): Promise<boolean> {
+/** Asks with HEAD, which brings no bytes, and unlike If-None-Match needs no preflight from another origin. Undefined where the server does not say. */
+async function isUnchanged(url: URL, known: FileVersion, { signal, stall = usualStall }: UrlOptions): Promise<boolean | undefined> {
   try {
     const response = await fetchInTime(url, { method: "HEAD", cache: "no-cache" }, stall, url.href, signal);
-    return response.ok && sameVersion(known, versionOf(response, wholeSizeOf(response))) === true;
+    return response.ok ? sameVersion(known, versionOf(response, wholeSizeOf(response))) : undefined;
   } catch {
     signal?.throwIfAborted();
-    return false;
+    return undefined;
   }
 }
+
+type Use = "read" | "written" | "cleared";
 
 /** What a cache holds of one URL. Whatever goes wrong with it is said once, and costs no more than the download. */
 class KeptReads {
   private folder = "";
   /** What failed once and is not tried again; storage that is full (QuotaExceededError) can still be read. */
-  private readonly failed = new Set<"read" | "written">();
+  private readonly failed = new Set<Use>();
 
   private constructor(
     private readonly cache: Cache,
@@ -120,11 +138,16 @@ class KeptReads {
   async use(version: FileVersion, known: boolean): Promise<void> {
     const { size, tag = "", modified = "" } = version;
     this.folder = `${this.root}${(await sha256(new TextEncoder().encode(JSON.stringify([size, tag, modified])))).slice(0, 32)}/`;
-    if (known) return;
-    await this.attempt("written", async () => {
+    if (!known) await this.clear(version);
+  }
+
+  /** Deletes all entries; of this version there may be others. */
+  async clear(version: FileVersion): Promise<void> {
+    // Where storage is full nothing is written any more, and this makes room.
+    await this.attempt("cleared", async () => {
       for (const { url } of await this.cache.keys()) if (url.startsWith(this.root)) await this.cache.delete(url);
-      await this.cache.put(`${this.root}version`, Response.json(version));
     });
+    await this.attempt("written", () => this.cache.put(`${this.root}version`, Response.json(version)));
   }
 
   /** The bytes of a read; undefined when it was not kept, and when the entry is damaged, which deletes it. */
@@ -147,7 +170,7 @@ class KeptReads {
     });
   }
 
-  private async attempt<T>(what: "read" | "written", work: () => Promise<T>): Promise<T | undefined> {
+  private async attempt<T>(what: Use, work: () => Promise<T>): Promise<T | undefined> {
     if (this.failed.has(what)) return undefined;
     try {
       return await work();

@@ -5,6 +5,8 @@ import { checkRange, fromBlob, fromBytes, quote, reasonOf, unreadable, type Weig
 
 /** Asked for first: the header of most models fits, so that one request tells the size and brings the header. */
 const firstRequestBytes = 64 * 1024;
+/** Tries to reach a file that the user named: a wrong address, which looks like a broken connection, is told after 2 seconds. */
+const namedTries = 3;
 
 /** How the browser keeps weights; see `LoadOptions.cache` of a model. */
 export type CacheOption = boolean | { readonly name: string };
@@ -28,6 +30,14 @@ export interface OpenedUrl {
   readonly version: FileVersion;
 }
 
+/** How a server is asked for a file. */
+export interface Asking {
+  /** Milliseconds before each try to get the first answer, as `UrlOptions.pauses`. */
+  readonly opening?: readonly number[];
+  /** What the browser's HTTP cache may answer. */
+  readonly cache?: RequestCache;
+}
+
 /**
  * Weights at an http(s), data or blob URL, read with HTTP Range requests. When the server ignores Range, the file is downloaded once
  * and kept in memory, and a read waits until its bytes have arrived. A connection that breaks, or stands still for 30 seconds, is made again and goes on where it stopped; a file
@@ -36,31 +46,33 @@ export interface OpenedUrl {
  * @throws WeightsError when the address is not usable, the server refuses or the file changed, and the signal's reason when it is aborted
  */
 export async function fromUrl(address: string | URL, options: UrlOptions = {}): Promise<WeightsSource> {
-  return openUrl(parseUrl(address), firstRequestBytes, options);
+  return openUrl(parseUrl(address), firstRequestBytes, options, (options.pauses ?? usualPauses).slice(0, namedTries));
 }
 
 /** @param firstBytes how much to ask for at first: the whole file where it is to be read whole */
-async function openUrl(url: URL, firstBytes: number, options: UrlOptions): Promise<WeightsSource> {
+async function openUrl(url: URL, firstBytes: number, options: UrlOptions, opening: readonly number[]): Promise<WeightsSource> {
   const { signal, cache = false, stall = usualStall } = options;
   const name = url.protocol === "data:" ? "weights (data URL)" : url.origin === "null" ? url.href : url.origin + url.pathname;
-  if (url.protocol === "data:" || url.protocol === "blob:") return { ...fromBlob(await (await request(url, name, stall, signal)).blob()), name };
+  if (url.protocol === "data:" || url.protocol === "blob:") return { ...fromBlob(await (await request(url, name, stall, signal, {})).blob()), name };
 
-  const beside: WeightsSource["beside"] = (file, bytes, fileSignal) => openUrl(new URL(file, url), bytes, { ...options, signal: fileSignal });
-  const open = (): Promise<OpenedUrl> => openHttp(url, name, firstBytes, options);
+  const beside: WeightsSource["beside"] = (file, bytes, fileSignal) => openUrl(new URL(file, url), bytes, { ...options, signal: fileSignal }, options.pauses ?? usualPauses);
+  const open = (asking?: Asking): Promise<OpenedUrl> => openHttp(url, name, firstBytes, options, { opening, ...asking });
   const source = cache === false ? (await open()).source : await (await import("./url-cache.js")).openCached(url, name, open, { ...options, cache });
   return { ...source, beside };
 }
 
 /** Asks for the first bytes, and reads the rest as the server allows. */
-async function openHttp(url: URL, name: string, firstBytes: number, { signal, pauses = usualPauses, stall = usualStall }: UrlOptions): Promise<OpenedUrl> {
-  const response = await request(url, name, stall, signal, [0, firstBytes]);
+async function openHttp(url: URL, name: string, firstBytes: number, { signal, pauses = usualPauses, stall = usualStall }: UrlOptions, { opening = pauses, cache = "default" }: Asking): Promise<OpenedUrl> {
+  const ask: Ask = (askSignal, range) => request(url, name, stall, askSignal, { cache }, range);
+  const askFirst = (range?: AskedRange): Promise<Response> => persist(name, opening, signal, () => 0, () => ask(signal, range));
+  const response = await askFirst([0, firstBytes]);
   if (response.status === 416) return { source: fromBytes(new Uint8Array(0), name), version: versionOf(response, 0) };
-  if (response.status === 200) return download(url, response, name, { pauses, stall, signal });
+  if (response.status === 200) return download(ask, response, name, { pauses, stall, signal });
   const size = sizeOf(response);
   if (size === undefined) {
     // Another origin hides Content-Range unless it lists it in Access-Control-Expose-Headers; without it the size is unknown.
     await discard(response);
-    return download(url, await request(url, name, stall, signal), name, { pauses, stall, signal });
+    return download(ask, await askFirst(), name, { pauses, stall, signal });
   }
   const version = versionOf(response, size);
 
@@ -70,7 +82,7 @@ async function openHttp(url: URL, name: string, firstBytes: number, { signal, pa
     await persist(name, pauses, readSignal, () => arriving.count, async (first) => {
       const from = offset + arriving.count;
       // No If-Range: from another origin it needs a preflight that many servers refuse, and each answer tells by itself which file it is of.
-      const part = (first ? answer : undefined) ?? (await request(url, name, stall, readSignal, [from, length - arriving.count]));
+      const part = (first ? answer : undefined) ?? (await ask(readSignal, [from, length - arriving.count]));
       const sizeNow = sizeOf(part);
       if (part.status !== 206 || sizeNow !== size || sameVersion(version, versionOf(part, size)) === false) {
         await discard(part);
@@ -115,12 +127,15 @@ function parseUrl(address: string | URL): URL {
   return url;
 }
 
+type AskedRange = readonly [offset: number, length: number];
+type Ask = (signal: AbortSignal | undefined, range?: AskedRange) => Promise<Response>;
+
 /** Fetches the whole URL or a range of it; every answer that brings no bytes is an error, except 416: an empty file, or one that is shorter now. */
-async function request(url: URL, name: string, stall: number, signal: AbortSignal | undefined, range?: readonly [offset: number, length: number]): Promise<Response> {
+async function request(url: URL, name: string, stall: number, signal: AbortSignal | undefined, init: RequestInit, range?: AskedRange): Promise<Response> {
   let response: Response;
   try {
     const headers: HeadersInit = range === undefined ? {} : { Range: `bytes=${range[0]}-${range[0] + range[1] - 1}` };
-    response = await fetchInTime(url, { headers }, stall, name, signal);
+    response = await fetchInTime(url, { ...init, headers }, stall, name, signal);
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof ConnectionError) throw cause;
@@ -151,12 +166,12 @@ function sizeOf(response: Response): number | undefined {
  * Keeps the body in memory while it arrives; a read waits until it has its bytes. Without a length, or with one that counts compressed
  * bytes, the body is awaited whole. After the connection broke it is sent from the start, and what is here already is passed over.
  */
-async function download(url: URL, response: Response, name: string, { pauses, stall, signal }: { readonly pauses: readonly number[]; readonly stall: number; readonly signal: AbortSignal | undefined }): Promise<OpenedUrl> {
+async function download(ask: Ask, response: Response, name: string, { pauses, stall, signal }: { readonly pauses: readonly number[]; readonly stall: number; readonly signal: AbortSignal | undefined }): Promise<OpenedUrl> {
   const size = wholeSizeOf(response);
   const version = versionOf(response, size);
   const answer = async (first: boolean): Promise<Response> => {
     if (first) return response;
-    const again = await request(url, name, stall, signal);
+    const again = await ask(signal);
     const sizeNow = wholeSizeOf(again);
     if (sizeNow === size && sameVersion(version, versionOf(again, sizeNow)) !== false) return again;
     await discard(again);

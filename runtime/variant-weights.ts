@@ -1,6 +1,7 @@
 /** Weights of either kind, a file of tensors or packed, so that loading need not tell them apart. The code that reads a kind comes with it. */
 
 import type { Variant } from "./definition.js";
+import { WeightsError } from "./errors.js";
 import type { Reference } from "./packed.js";
 import type { Packed } from "./recipe.js";
 import { isJson, readExactly, unreadable, withSignal } from "./source.js";
@@ -57,7 +58,11 @@ export async function openVariantWeights(wanted: Variants, input: WeightsInput, 
     const { openWeights, uploadWeights } = await import("./weights.js");
     const open: VariantWeights["open"] = async ({ recipe }) => {
       const checked = expected && integrity!.verified(source, expected);
-      const opened = await openWeights(recipe, checked?.source ?? source, { ...options, signal });
+      const opened = await openWeights(recipe, checked?.source ?? source, { ...options, signal }).catch(async (error: unknown) => {
+        // Why a file does not fit is that it is another one, if it is.
+        if (checked && error instanceof WeightsError && error.problems.every(({ kind }) => kind !== "format" && kind !== "changed")) await checked.finish(signal);
+        throw error;
+      });
       return async (uploadOptions) => {
         const loaded = await uploadWeights(opened, uploadOptions);
         await checked?.finish(signal);

@@ -181,6 +181,20 @@ else {
     without.dispose();
   });
 
+  test("kernels that prepare images are built once for runs that come together, and again when they could not be had", async () => {
+    let fails = 1;
+    const made: string[] = [];
+    const images: typeof definition.images = () => (fails-- > 0 ? Promise.reject(new Error("the connection broke")) : definition.images!());
+    using other = await loadRandom({ ...definition, images }, { device: recording(device, made) });
+    const texture = textureOf(pixels(50, 40, 3));
+    assert.match((await rejection(other.run(texture))).message, /the connection broke/);
+    made.length = 0;
+    const [one, two] = await Promise.all([other.run(texture), other.run(texture)]);
+    assert.equal(all(one), all(two));
+    assert.is(made.filter((name) => name === "createComputePipelineAsync").length, 2, "rows and columns");
+    texture.destroy();
+  });
+
   test("what a model made for images is freed with it", async () => {
     const before = model.gpuBytes;
     assert.ok(before > 0);

@@ -1,6 +1,6 @@
 /** Devices that are lost: in the middle of runs, again and again, during a load; models go on, on others, or say that they cannot. */
 import * as assert from "uvu/assert";
-import { DeviceLostError, OutOfMemoryError } from "../../runtime/errors.js";
+import { DeviceLostError, OutOfMemoryError, VitcError } from "../../runtime/errors.js";
 import type { LoadOptions } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
 import { softwareReason } from "../tools/adapter.js";
@@ -164,6 +164,33 @@ else {
     }
     assert.match((await rejection(loadRandom(definitionOf(spec), { device: fourth, onDeviceLost: 3 as never }))).message, /onDeviceLost is number/);
     fourth.destroy();
+  });
+
+  test("an onDeviceLost that never answers is waited for until an abort or dispose; one that throws gives no device", async () => {
+    const own = async (): Promise<GPUDevice> => (await platform.requestDevice({ adapter: "software" })).device;
+    const [first, second] = [await own(), await own()];
+    let asked = (): void => undefined;
+    const silent = (): Promise<GPUDevice> => (asked(), new Promise(() => undefined));
+    const model = await loadRandom(definitionOf(spec), { device: first, onDeviceLost: silent });
+    first.destroy();
+    await first.lost;
+    const waiting = new Promise<void>((resolve) => (asked = resolve));
+    const run = rejection(model.run(image(0)));
+    await waiting;
+    model.dispose();
+    const disposed = await run;
+    assert.ok(disposed instanceof VitcError && disposed.code === "disposed", disposed.message);
+
+    const stop = new AbortController();
+    asked = () => setTimeout(() => stop.abort(new Error("the user left")));
+    second.destroy();
+    assert.is((await rejection(loadRandom(definitionOf(spec), { device: second, onDeviceLost: silent, signal: stop.signal }))).message, "the user left");
+    const throwing = (): never => {
+      throw new TypeError("no adapter");
+    };
+    const error = await rejection(loadRandom(definitionOf(spec), { device: second, onDeviceLost: throwing }));
+    assert.instance(error, DeviceLostError);
+    assert.match(error.message, /onDeviceLost gave no device: no adapter/);
   });
 
   test("weights that cannot be read again, and a model disposed meanwhile, are said", async () => {

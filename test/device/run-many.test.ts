@@ -130,22 +130,39 @@ else {
   });
 
   test("a wrong input, and an error of the source, end the stream in their place, after the results before them", async () => {
-    for (const [wrong, message] of [[new Float32Array(7), /7 values/], ["throw", /source broke/]] as const) {
+    const source = function* (wrong?: ModelInput): Generator<ModelInput> {
+      yield image(0);
+      yield image(1);
+      if (wrong === undefined) throw new Error("the source broke");
+      yield wrong;
+      yield image(2);
+    };
+    const later = async function* (): AsyncGenerator<ModelInput> {
+      yield* source();
+    };
+    for (const [inputs, message] of [[source(new Float32Array(7)), /7 values/], [source(), /source broke/], [later(), /source broke/]] as const) {
       const seen: number[][] = [];
-      const source = function* (): Generator<ModelInput> {
-        yield image(0);
-        yield image(1);
-        if (wrong === "throw") throw new Error("the source broke");
-        yield wrong;
-        yield image(2);
-      };
       const error = await rejection((async () => {
-        for await (const { logits } of model.runMany(source(), { ahead: 4 })) seen.push([...logits!]);
+        for await (const { logits } of model.runMany(inputs, { ahead: 4 })) seen.push([...logits!]);
       })());
       assert.match(error.message, message);
-      if (wrong !== "throw") assert.equal(seen, expected.slice(0, 2));
+      assert.equal(seen, expected.slice(0, 2));
     }
     assert.equal(await collect([image(3)]), [expected[3]]);
+  });
+
+  test("a source that fails when it is ended keeps nothing from being freed", async () => {
+    const before = model.gpuBytes;
+    const source = function* (): Generator<Float32Array> {
+      try {
+        for (let i = 0; ; i++) yield image(i % 12);
+      } finally {
+        // eslint-disable-next-line no-unsafe-finally -- as careless sources do
+        throw new Error("the source cannot be closed");
+      }
+    };
+    for await (const _ of model.runMany(source())) break;
+    assert.is(model.gpuBytes, before);
   });
 
   test("an abort ends the stream with its reason, also while the source is waited for", async () => {

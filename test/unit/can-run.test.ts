@@ -3,7 +3,9 @@ import { planVariants } from "../../compiler/compile.js";
 import { needsOf } from "../../compiler/plan/needs.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { canRunModel } from "../../runtime/can-run.js";
+import { needsOf as pageNeedsOf } from "../../examples/browser/worker/needs.js";
 import { abi, type ModelDefinition, type Platform } from "../../runtime/definition.js";
+import { openDevice } from "../../runtime/device.js";
 import { AdapterError } from "../../runtime/errors.js";
 import { exampleSpecs, smallSpec } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
@@ -22,6 +24,18 @@ const having = (features: readonly string[], limits: Readonly<Record<string, num
 test("the first dtype whose features are there", async () => {
   assert.equal(await canRunModel(definitionOf(), having(["shader-f16"])), { ok: true, dtype: "f16" });
   assert.equal(await canRunModel(definitionOf(), having([])), { ok: true, dtype: "f32" });
+});
+
+test("the page asks for the limits of a dtype that the adapter has, not of all at once", async () => {
+  const needs = { f16: { features: [], limits: { maxBufferSize: 100 } }, f32: { features: [], limits: { maxBufferSize: 200, maxStorageBufferBindingSize: 50 } } };
+  const asked = async (maxBufferSize: number): Promise<unknown> => {
+    let limits: unknown;
+    const adapter = { ...having([], { maxBufferSize, maxStorageBufferBindingSize: 1000 }), requestDevice: async ({ requiredLimits }: GPUDeviceDescriptor) => (limits = requiredLimits) } as unknown as GPUAdapter;
+    await openDevice(adapter, pageNeedsOf({ needs }));
+    return limits;
+  };
+  assert.equal(await asked(150), { maxBufferSize: 100 });
+  assert.equal(await asked(200), { maxBufferSize: 200, maxStorageBufferBindingSize: 50 });
 });
 
 test("everything that is in the way is named", async () => {

@@ -159,6 +159,11 @@ test("loading: a right hash loads the same, a wrong one is refused after one dow
     const error = await rejection(load(url, hexOf(random(3))));
     assert.instance(error, WeightsError);
     assert.match(error.message, new RegExp(`its SHA-256 is ${hexOf(file)}, and ${hexOf(random(3))} is expected`));
+    // A file of another shape is another file first of all; the file itself says what does not fit.
+    const shape = randomWeights(makePlan(resolve({ ...smallSpec(), classes: 9 })).recipe, 1).source;
+    const other = await shape.read(0, shape.size);
+    assert.match((await rejection(load(other, sriOf(file)))).message, /its SHA-256 is .* is expected/);
+    assert.match((await rejection(load(other, sriOf(other)))).message, /head/);
     assert.match((await rejection(load(url, "md5-abc"))).message, /integrity is "md5-abc"/);
 
     const list = new TextEncoder().encode(JSON.stringify({ weight_map: { a: "one.safetensors" } }));

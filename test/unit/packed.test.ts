@@ -165,6 +165,27 @@ test("a shard that is damaged, cut short, too long or missing is named", async (
   }
 });
 
+test("a shard whose kept bytes are wrong is read once more, and then refused", async () => {
+  for (const [wrongReads, outcome] of [[1, "nothing"], [2, "is damaged"]] as const) {
+    const files = await packed();
+    const calls: string[] = [];
+    const manifest = sourceIn(files);
+    const beside = async (file: string): Promise<WeightsSource> => {
+      const source = sourceIn(files, file);
+      if (file !== "f32-0-1.bin") return { ...source, forget: () => Promise.reject(new Error("nothing is wrong with this one")) };
+      let reads = 0;
+      const read = async (offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> => {
+        calls.push("read");
+        const bytes = await source.read(offset, length);
+        return reads++ < wrongReads ? bytes.with(50, 0) : bytes;
+      };
+      return { ...source, read, forget: async () => void calls.push("forget") };
+    };
+    assert.match(await refusal({ ...manifest, beside }), new RegExp(outcome));
+    assert.equal(calls, ["read", "forget", "read", ...(wrongReads === 2 ? ["forget"] : [])]);
+  }
+});
+
 test("a manifest by itself does not tell where its shards are, and says what does", async () => {
   const bytes = (await packed()).get("weights.json")!;
   for (const input of [bytes, new Blob([bytes])]) assert.match(await refusal(input), /the shards of packed weights lie beside this file, .*pass its URL, in Node its path, or a source \{name, size, read, beside\}/);

@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import * as assert from "uvu/assert";
+import { parseIntegrity, verified, verifiedList } from "../../runtime/integrity.js";
 import { fromUrl, type UrlOptions } from "../../runtime/url.js";
 import { suite } from "../tools/suite.js";
 import { refusal } from "./weight-files.js";
@@ -31,8 +33,11 @@ interface Site {
   readonly cache: MemoryCache;
   readonly names: string[];
   readonly notices: string[];
-  /** Method and range of each request since it was last called. */
+  /** Method and range of each request since it was last called, and what it said of the HTTP cache. */
   asked(): string[];
+  cacheControl: string[];
+  /** Tries that break before one succeeds. */
+  failures: number;
   content: Uint8Array;
   headers: Record<string, string>;
   headStatus: number;
@@ -48,7 +53,8 @@ async function withSite(use: (site: Site) => Promise<void>): Promise<void> {
   const server = createServer((request, response) => {
     const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
     asked.push(`${request.method} ${request.headers.range ?? ""}`.trim());
-    if (site.down) return void response.destroy();
+    site.cacheControl.push(request.headers["cache-control"] ?? "");
+    if (site.down || (request.method === "GET" && site.failures-- > 0)) return void response.destroy();
     if (request.method === "HEAD") return void response.writeHead(site.headStatus, { "Content-Length": site.content.length, ...site.headers }).end();
     const part = site.content.subarray(Number(begin), Number(end) + 1);
     response.writeHead(206, { "Content-Range": `bytes ${begin}-${Number(begin) + part.length - 1}/${site.content.length}`, "Content-Length": part.length, ...site.headers }).end(part);
@@ -60,6 +66,8 @@ async function withSite(use: (site: Site) => Promise<void>): Promise<void> {
     names,
     notices,
     asked: () => asked.splice(0),
+    cacheControl: [],
+    failures: 0,
     content: Uint8Array.from({ length: 200_000 }, (_, i) => i * 31 + (i >> 8)),
     headers: { ETag: '"first"' },
     headStatus: 200,
@@ -160,6 +168,74 @@ test("without a connection the kept copy is used, and that is said; what it lack
     assert.equal(await source.read(100_000, 10), site.content.slice(100_000, 100_010));
     assert.match(site.notices[0]!, /could not be fetched.*earlier visit kept is used, unchecked/);
     assert.match((await refusal(source.read(0, 10))).message, /could not be fetched/);
+  });
+});
+
+test("what breaks when the file is opened again is tried again, by itself and by the next read; offline nothing is waited for", async () => {
+  await withSite(async (site) => {
+    const pauses = [1, 600_000];
+    await (await site.open()).read(100_000, 10);
+    const source = await site.open({ pauses });
+    site.failures = 1;
+    assert.equal(await source.read(0, 10), site.content.slice(0, 10));
+    const other = await site.open();
+    site.failures = 1;
+    assert.match((await refusal(other.read(50_000, 10))).message, /could not be fetched/);
+    assert.equal(await other.read(50_000, 10), site.content.slice(50_000, 50_010));
+    site.down = true;
+    assert.equal(await (await site.open({ pauses })).read(100_000, 10), site.content.slice(100_000, 100_010));
+    assert.equal(site.notices.length, 1);
+  });
+});
+
+test("of a file that changed the browser's HTTP cache is not asked, and what an earlier visit kept is used when it cannot be had", async () => {
+  await withSite(async (site) => {
+    await (await site.open()).read(100_000, 10);
+    assert.ok(site.cacheControl.every((said) => !said.includes("max-age")), site.cacheControl.join());
+    site.headers = { ETag: '"second"' };
+    site.failures = 1;
+    const old = await site.open();
+    assert.equal(await old.read(100_000, 10), site.content.slice(100_000, 100_010));
+    assert.match(site.notices[0]!, /kept is used, though the file changed since/);
+    site.cacheControl.length = 0;
+    await (await site.open()).read(100_000, 10);
+    assert.equal(site.cacheControl, ["max-age=0", "max-age=0", "max-age=0"], "HEAD, the first bytes, and a range of the rest");
+  });
+});
+
+test("bytes that do not fit their hash are not kept, and are asked of the server again", async () => {
+  await withSite(async (site) => {
+    const right = site.content;
+    const expected = parseIntegrity(createHash("sha256").update(right).digest("hex"));
+    const signal = new AbortController().signal;
+    const load = async (): Promise<void> => {
+      const { source, finish } = verified(await site.open(), expected);
+      assert.is((await source.read(100_000, 10)).length, 10);
+      await finish(signal);
+    };
+    // Wrong on its way: the server says that it is the same file.
+    site.content = right.with(150_000, right[150_000]! ^ 1);
+    assert.match((await refusal(load())).message, /its SHA-256 is/);
+    assert.equal([...site.cache.entries.keys()].map((key) => key.split("/").at(-1)), ["version"]);
+    site.content = right;
+    await load();
+    site.asked();
+    await load();
+    assert.equal(site.asked(), ["HEAD"], "what fits is kept");
+
+    // A list likewise; who was given the source reads it anew, past the HTTP cache.
+    site.content = right.slice(0, 1000);
+    const list = parseIntegrity(createHash("sha256").update(right.subarray(0, 1000)).digest("hex"));
+    site.headers = { ETag: '"list"' };
+    site.content = site.content.with(3, 0);
+    site.cache.full = true;
+    const source = await site.open();
+    site.cache.full = false;
+    assert.match((await refusal(verifiedList(source, list, signal))).message, /its SHA-256 is/);
+    site.content = right.slice(0, 1000);
+    site.cacheControl.length = 0;
+    assert.equal(await (await verifiedList(source, list, signal)).read(0, 1000), site.content);
+    assert.equal(site.cacheControl, ["no-cache"]);
   });
 });
 

@@ -117,7 +117,7 @@ test("a connection that breaks is a typed error, with ranges and without", async
     assert.match((await refusal(source.read(0, 5001))).message, /the connection broke after 5000 of 200000 bytes.*tried again 2 times and came no further/);
   });
   const cutAtOnce: Handler = (_, response) => response.destroy();
-  await withServer(cutAtOnce, async ({ url }) => assert.match((await refusal(fromUrl(url))).message, /could not be fetched/));
+  await withServer(cutAtOnce, async ({ url }) => assert.match((await refusal(fromUrl(url, { pauses: [] }))).message, /could not be fetched/));
 });
 
 /** Sends a body up to a byte of it, and then breaks the connection. */
@@ -137,6 +137,40 @@ test("a connection that breaks goes on where it stopped, at the first bytes, in 
     assert.equal(await source.read(80_000, 100_000), file.slice(80_000, 180_000));
     assert.equal(ranges, ["bytes=0-65535", "bytes=40000-65535", "bytes=80000-179999", "bytes=120000-179999", "bytes=120000-179999", "bytes=120000-179999", "bytes=160000-179999"]);
   });
+});
+
+test("the first request of a file is made again too: of one that was named a few times, since the address may be wrong, of those beside it as often as any", async () => {
+  let failures = 0;
+  const failing: Handler = (request, response, range) => {
+    failures--;
+    if (failures === 2) return void response.writeHead(503).end();
+    // Silence.
+    if (failures === 1) return;
+    if (failures >= 0) return void response.destroy();
+    ranged(request, response, range);
+  };
+  const pauses = [1, 1, 1, 1, 1, 1];
+  await withServer(failing, async ({ url, ranges }) => {
+    failures = 3;
+    const source = await fromUrl(url, { pauses, stall: 100 });
+    assert.equal(await source.read(0, 100), file.slice(0, 100));
+    assert.is(ranges.length, 4);
+    failures = 6;
+    const other = await source.beside!("other.bin", 1000);
+    assert.equal(await other.read(0, 1000), file.slice(0, 1000));
+    assert.is(ranges.length, 4 + 7);
+    failures = 100;
+    assert.match((await refusal(fromUrl(url, { pauses }))).message, /could not be fetched.*tried again 3 times/);
+    assert.match((await refusal(source.beside!("other.bin", 1000))).message, /could not be fetched.*tried again 6 times/);
+  });
+  // The second request, for the whole of a file whose size is hidden, likewise.
+  let answers = 0;
+  const hiding: Handler = (_, response, range) => {
+    if (++answers === 2) return void response.destroy();
+    if (range === undefined) response.end(file);
+    else response.writeHead(206).end(file.subarray(...range));
+  };
+  await withServer(hiding, async ({ url }) => assert.equal(await (await fromUrl(url, { pauses })).read(0, 200_000), file));
 });
 
 test("a download without ranges starts again and passes over what is there", async () => {

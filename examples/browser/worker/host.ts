@@ -2,8 +2,9 @@
 import { adapterName, frameOf, requestBrowserDevice, softmax, topClasses, type Progress, type RunProfile } from "vitc/runtime";
 import type { Area, AttentionSeen, LoadedModel, LoadRequest, Predicted, Request } from "../messages.js";
 import { Attention, mapsAmong, nothingSeen } from "./attention.js";
+import { needsOf } from "./needs.js";
 import { drawOverlay } from "./overlay.js";
-import { openPackage, type AnyModel, type PackageModule, type PackageSpec } from "./packages.js";
+import { openPackage, type AnyModel, type PackageSpec } from "./packages.js";
 
 /** What goes with a call. */
 export interface Call {
@@ -110,13 +111,6 @@ export class ModelHost {
     if (this.hosted === undefined) throw new Error("no model is loaded");
     return this.hosted;
   }
-}
-
-/** What a package asks of a device in any of its dtypes, what makes it faster, and the GPU's clock. */
-function needsOf({ needs }: PackageModule): { readonly requiredLimits: Record<string, number>; readonly optionalFeatures: readonly string[] } {
-  const requiredLimits: Record<string, number> = {};
-  for (const { limits } of Object.values(needs)) for (const [limit, value] of Object.entries(limits)) requiredLimits[limit] = Math.max(value, requiredLimits[limit] ?? 0);
-  return { requiredLimits, optionalFeatures: ["shader-f16", "subgroups", "timestamp-query", ...Object.values(needs).flatMap(({ features }) => features)] };
 }
 
 /** The part of a photograph that a model sees. */
