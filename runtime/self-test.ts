@@ -1,14 +1,15 @@
 /** Kernels on this device against what the compiler computed in f64: a driver that computes something else is found before a user sees it. */
 import { bufferUsage, createBuffers } from "./buffers.js";
 import { adapterKey, chooseRoutines, usableChoices, type ChooseOptions } from "./choose.js";
-import type { Variant } from "./definition.js";
+import type { ModelDefinition, Variant } from "./definition.js";
 import { messageOf } from "./device.js";
 import { DeviceLostError, SelfTestError, VitcError } from "./errors.js";
 import { toHalves } from "./half.js";
 import type { Engine } from "./load.js";
-import type { DType, SelfTest, View } from "./plan.js";
+import type { Choice, DType, Plan, SelfTest, View } from "./plan.js";
 import { packTensor } from "./recipe.js";
 import { seededValues } from "./seeded.js";
+import { wrongImage } from "./self-test-images.js";
 
 /** Some GPUs get the first run right and no other. */
 const rounds = 3;
@@ -27,7 +28,7 @@ export interface SelfTestDifference {
 /** A kernel that computes something else than it should. */
 export interface SelfTestFailure extends SelfTestDifference {
   readonly dtype: DType;
-  /** Where in the model: `blocks.0.mlp.fc1`. */
+  /** Where in the model: `blocks.0.mlp.fc1`; of a batch that is not the smallest `blocks.0.mlp.fc1 of 10 images`. */
   readonly dispatch: string;
   readonly routine: string;
   /** The way it was done. */
@@ -37,46 +38,67 @@ export interface SelfTestFailure extends SelfTestDifference {
 }
 
 export interface SelfTestReport {
-  /** Whether all of `tested` is right in the way that is used from now on; kernels of larger batches are not among them. */
+  /** Whether all of `tested`, and `output`, are right in the way that is used from now on. */
   readonly passed: boolean;
   /** How matrices are stored from now on. */
   readonly dtype: DType;
-  /** Labels of the dispatches that were tested in it, one a routine, in the order of a run. */
+  /** The dispatches that were tested in it, one a routine, in the order of a run, those of the smallest batch first; named as in `failures`. */
   readonly tested: readonly string[];
-  /** By dtype as they were tried, and then in the order of a run: the first is the first wrong dispatch. */
+  /** What was not: dispatches whose results take too long to compute in f64, and whatever else could not be tested, with the reason. */
+  readonly untested: readonly string[];
+  /** By dtype as they were tried, and then in the order of `tested`: the first is the first wrong dispatch. */
   readonly failures: readonly SelfTestFailure[];
-  /** An output of a whole run with these weights, where `vitc pack` left what it should be, and how it differs, if it does. */
-  readonly output: { readonly name: string; readonly wrong: SelfTestDifference | undefined } | undefined;
+  /** How an image that the device prepared differs from what the CPU makes of it, if it does; from then on such images are refused. Undefined where that was not tested. */
+  readonly images: { readonly wrong: SelfTestDifference | undefined } | undefined;
+  /**
+   * An output of a whole run in every batch size with these weights, where `vitc pack` left what it should be, and how it differs, if it does;
+   * `element` is one of that image's.
+   */
+  readonly output: { readonly name: string; readonly wrong: (SelfTestDifference & { readonly batch: number; readonly image: number }) | undefined } | undefined;
 }
+
+/** What an engine is tested by. */
+export interface SelfTests {
+  readonly tests: readonly SelfTest[];
+  /** The kernels that prepare images, if the package has them. */
+  readonly images: ModelDefinition["images"];
+}
+
+/** An engine that was tested. */
+export type Tested = Engine & { readonly report: SelfTestReport };
 
 type Say = (text: string) => void;
 type Signal = AbortSignal | undefined;
 
-/** Tests one dispatch of each routine as it is done now; where it is wrong, other ways, until one is right. Then a whole run, if its output is known. */
-export async function selfTest(engine: Engine, tests: readonly SelfTest[], say: Say, signal: Signal): Promise<{ readonly report: SelfTestReport; readonly engine: Engine; readonly choices: Readonly<Record<string, string>> }> {
-  const { report, engine: tested, choices } = await testKernels(engine, tests, say, signal);
-  return { report: report.passed ? await testOutput(tested, report, say, signal) : report, engine: tested, choices };
+/** Tests one dispatch of each routine as it is done now; where it is wrong, other ways, until one is right. Then what prepares images, and whole runs, if their output is known. */
+export async function selfTest(engine: Engine, tests: SelfTests, say: Say, signal: Signal): Promise<Tested> {
+  const tested = await testKernels(engine, tests, say, signal);
+  return tested.report.passed ? testOutput(tested, say, signal) : tested;
 }
 
 /**
  * The engine with right kernels, before it has weights.
  * @throws SelfTestError when there are none
  */
-export async function testedKernels(engine: Engine, tests: readonly SelfTest[], say: Say, signal: Signal): Promise<Engine> {
-  const { report, engine: tested } = await testKernels(engine, tests, () => undefined, signal);
-  for (const failure of report.failures) if (report.passed) say(inWords(failure));
+export async function testedKernels(engine: Engine, tests: SelfTests, say: Say, signal: Signal): Promise<Tested> {
+  const said: string[] = [];
+  const tested = await testKernels(engine, tests, (text) => said.push(text), signal);
+  const { report } = tested;
   if (!report.passed) throw new SelfTestError(inWords(report.failures.find(({ instead }) => instead === undefined)!), report);
-  return { ...tested, report };
+  said.forEach(say);
+  return tested;
 }
 
 /**
- * The engine, once it has weights, if a whole run gives what it should.
- * @throws SelfTestError when it does not
+ * The engine, once it has weights, if whole runs give what they should.
+ * @throws SelfTestError when they do not
  */
-export async function testedOutputs(engine: Engine, signal: Signal): Promise<Engine> {
-  const report = await testOutput(engine, engine.report!, () => undefined, signal);
-  if (!report.passed) throw new SelfTestError(outputInWords(report), report);
-  return { ...engine, report };
+export async function testedOutputs(engine: Tested, say: Say, signal: Signal): Promise<Tested> {
+  const said: string[] = [];
+  const tested = await testOutput(engine, (text) => said.push(text), signal);
+  if (!tested.report.passed) throw new SelfTestError(outputInWords(tested.report), tested.report);
+  said.forEach(say);
+  return tested;
 }
 
 /**
@@ -106,10 +128,17 @@ function inWords({ dispatch, choice, actual, expected, element, round, instead }
 
 function outputInWords({ output }: SelfTestReport): string {
   const { name, wrong } = output!;
-  return `every kernel that was tested is right, and a whole run gives ${wrong!.actual} where ${wrong!.expected} is right (${name}, element ${wrong!.element}, run ${wrong!.round + 1})`;
+  const { actual, expected, element, round, batch, image } = wrong!;
+  return `every kernel that was tested is right, and a whole run gives ${actual} where ${expected} is right (${name}, ${batch === 1 ? "" : `image ${image + 1} of ${batch}, `}element ${element}, run ${round + 1})`;
 }
 
-async function testKernels(engine: Engine, tests: readonly SelfTest[], say: Say, signal: Signal): Promise<{ readonly report: SelfTestReport; readonly engine: Engine; readonly choices: Readonly<Record<string, string>> }> {
+/** A dispatch, and where that is not the smallest the batch. */
+function nameOf({ programs: { infer } }: Plan, { profile = 0, dispatch }: Pick<SelfTest, "profile" | "dispatch">): string {
+  const { batch, dispatches } = infer[profile]!;
+  return dispatches[dispatch]!.label + (profile === 0 ? "" : ` of ${batch} images`);
+}
+
+async function testKernels(engine: Engine, { tests, images }: SelfTests, say: Say, signal: Signal): Promise<Tested> {
   const { session, variant: { plan }, chosen, chooseOptions } = engine;
   const failures: SelfTestFailure[] = [];
   const choices: Record<string, string> = {};
@@ -122,27 +151,27 @@ async function testKernels(engine: Engine, tests: readonly SelfTest[], say: Say,
     await session.choose(next);
     return next;
   };
-  const { dispatches } = plan.programs.infer[0]!;
   const kernels = new Map(plan.kernels.map((kernel) => [kernel.id, kernel]));
-  for (const test of tests) {
-    signal?.throwIfAborted();
-    const { label } = dispatches[test.dispatch]!;
+  const testOne = async (test: SelfTest): Promise<void> => {
+    const dispatch = nameOf(plan, test);
     const routine = plan.routines.find(({ id }) => id === test.routine)!;
-    const first = chosen.get(test.routine)!.choice.name;
+    const { choice: first } = chosen.get(test.routine)!;
     const buffers = await operandsOf(engine, test);
     try {
-      let wrong: SelfTestDifference | undefined = await tryChoice(engine, test, buffers);
-      if (wrong === undefined) continue;
+      let wrong = await tryChoice(engine, first, test, buffers);
+      if (wrong === undefined) return;
       const found = wrong;
       let instead: string | undefined;
-      for (const { name } of usableChoices(routine, kernels, chooseOptions)) {
-        if (name === first) continue;
+      for (const choice of usableChoices(routine, kernels, chooseOptions)) {
+        const { name } = choice;
+        if (name === first.name) continue;
+        signal?.throwIfAborted();
         try {
           await choose({ [test.routine]: name });
-          wrong = await tryChoice(engine, test, buffers);
+          wrong = await tryChoice(engine, choice, test, buffers);
         } catch (error) {
           if (error instanceof DeviceLostError) throw error;
-          say(`${label} cannot be done by ${name} either: ${messageOf(error)}`);
+          say(`${dispatch} cannot be done by ${name} either: ${messageOf(error)}`);
           continue;
         }
         if (wrong === undefined) {
@@ -151,34 +180,79 @@ async function testKernels(engine: Engine, tests: readonly SelfTest[], say: Say,
           break;
         }
       }
-      const failure: SelfTestFailure = { dtype: plan.dtype, dispatch: label, routine: test.routine, choice: first, ...found, instead };
+      const failure: SelfTestFailure = { dtype: plan.dtype, dispatch, routine: test.routine, choice: first.name, ...found, instead };
       failures.push(failure);
       say(inWords(failure));
     } finally {
       for (const { buffer } of buffers) buffer.destroy();
     }
+  };
+  try {
+    for (const test of tests) {
+      signal?.throwIfAborted();
+      await testOne(test);
+    }
+    const passed = failures.every(({ instead }) => instead !== undefined);
+    const routines = new Set(tests.map(({ routine }) => routine));
+    const untested: string[] = [];
+    plan.programs.infer.forEach(({ dispatches }, profile) => dispatches.forEach(({ routine }, dispatch) => {
+      if (!routines.has(routine)) untested.push(nameOf(plan, { profile, dispatch }));
+      routines.add(routine);
+    }));
+    const report: SelfTestReport = { passed, dtype: plan.dtype, tested: tests.map((test) => nameOf(plan, test)), untested, failures, images: undefined, output: undefined };
+    const tested = { ...engine, report, ...(failures.length > 0 && { chosen: await choose({}), chooseOptions: optionsWith(choices), found: { ...engine.found, ...choices } }) };
+    return passed && images ? await testPreparing(tested, images, say, signal) : tested;
+  } catch (error) {
+    // An engine that is not tested to the end does all as it did.
+    if (failures.length > 0) await session.choose(chosen).catch(() => undefined);
+    throw error;
   }
-  const tested = failures.length === 0 ? engine : { ...engine, chosen: await choose({}), chooseOptions: optionsWith(choices) };
-  const report: SelfTestReport = { passed: failures.every(({ instead }) => instead !== undefined), dtype: plan.dtype, tested: tests.map(({ dispatch }) => dispatches[dispatch]!.label), failures, output: undefined };
-  return { engine: tested, report, choices };
 }
 
-/** Runs the model on the image that `vitc pack` gave it, if it did, as often as a kernel. */
-async function testOutput({ session, variant: { plan }, reference }: Engine, report: SelfTestReport, say: Say, signal: Signal): Promise<SelfTestReport> {
-  const output = plan.outputs.findIndex(({ name }) => name === reference?.output);
-  if (reference === undefined || output < 0) return report;
-  const { batch } = plan.programs.infer[0]!;
+/** Compares what prepares images with the CPU. A model can do without it. */
+async function testPreparing(engine: Tested, images: NonNullable<SelfTests["images"]>, say: Say, signal: Signal): Promise<Tested> {
+  const { report } = engine;
+  signal?.throwIfAborted();
+  try {
+    const wrong = await wrongImage(engine, images, rounds);
+    if (wrong) say(`images that this device prepares have ${wrong.actual} where ${wrong.expected} is right (element ${wrong.element}, run ${wrong.round + 1}): frames, canvases and textures are refused`);
+    return { ...engine, report: { ...report, images: { wrong } } };
+  } catch (error) {
+    if (!(error instanceof VitcError) || error instanceof DeviceLostError) throw error;
+    say(`images cannot be prepared on this device: ${error.message}`);
+    return { ...engine, report: { ...report, untested: [...report.untested, `the preparation of images: ${error.message}`] } };
+  }
+}
+
+/** Runs the model on images that are all the one for which `vitc pack` said what comes out, if it did, in every batch size, as often as a kernel. */
+async function testOutput(engine: Tested, say: Say, signal: Signal): Promise<Tested> {
+  const { session, variant: { plan }, reference, report } = engine;
+  if (reference === undefined) return engine;
+  const output = plan.outputs.findIndex(({ name }) => name === reference.output);
+  const width = plan.outputs[output]?.shape.reduce((product, size) => product * size, 1) ?? 0;
+  if (reference.model !== plan.model || !reference.at.every((element) => element < width)) {
+    const why = reference.model === plan.model ? `${reference.output} has no such elements` : "they were packed for another model, which has the same weights and computes something else, or by an earlier vitc";
+    say(`whole runs are not compared with what the packed weights say: ${why}; pack the weights of this package: npx vitc pack PACKAGE --weights FILE`);
+    return { ...engine, report: { ...report, untested: [...report.untested, `whole runs: ${why}`] } };
+  }
   const image = seededValues(reference.seed, [plan.input.shape.reduce((product, size) => product * size, 1)], "activation");
-  let wrong: SelfTestDifference | undefined;
-  for (let round = 0; round < rounds && wrong === undefined; round++) {
-    signal?.throwIfAborted();
-    await session.run(batch, image, (i, values) => {
-      if (i === output) wrong = difference(values, reference, tolerance[plan.dtype], round);
-    });
+  let wrong: NonNullable<SelfTestReport["output"]>["wrong"];
+  for (const { batch } of plan.programs.infer) {
+    const input = new Float32Array(batch * image.length);
+    for (let i = 0; i < batch; i++) input.set(image, i * image.length);
+    for (let round = 0; round < rounds && wrong === undefined; round++) {
+      signal?.throwIfAborted();
+      await session.run(batch, input, (i, values) => {
+        for (let at = 0; i === output && at < batch && wrong === undefined; at++) {
+          const differs = difference(values.subarray(at * width, (at + 1) * width), reference, tolerance[plan.dtype], round);
+          wrong = differs && { ...differs, batch, image: at };
+        }
+      });
+    }
   }
   const whole: SelfTestReport = { ...report, passed: wrong === undefined, output: { name: reference.output, wrong } };
   if (wrong !== undefined) say(outputInWords(whole));
-  return whole;
+  return { ...engine, report: whole };
 }
 
 /** The first element that is off by more than its size and the result's mean allow. */
@@ -193,8 +267,8 @@ interface TestBuffer {
 }
 
 /** A buffer for each view of the dispatch, the same for equal views. */
-async function operandsOf({ variant: { plan, recipe }, opened: { device } }: Engine, { dispatch, operands }: SelfTest): Promise<readonly TestBuffer[]> {
-  const { views } = plan.programs.infer[0]!.dispatches[dispatch]!;
+async function operandsOf({ variant: { plan, recipe }, opened: { device } }: Engine, { profile = 0, dispatch, operands }: SelfTest): Promise<readonly TestBuffer[]> {
+  const { views } = plan.programs.infer[profile]!.dispatches[dispatch]!;
   const usage = bufferUsage.storage | bufferUsage.copyDestination | bufferUsage.copySource;
   const places = new Map<string, number>();
   const unique = views.filter((view) => {
@@ -231,16 +305,16 @@ function wholeWords(halves: Uint16Array<ArrayBuffer>): Uint16Array<ArrayBuffer> 
   return padded;
 }
 
-/** Runs a dispatch three times as it is done now. Returns the first element that is wrong. */
-async function tryChoice({ session, opened: { device }, variant: { plan } }: Engine, test: SelfTest, buffers: readonly TestBuffer[]): Promise<SelfTestDifference | undefined> {
-  const { dispatch, operands } = test;
+/** Runs a dispatch three times in a way whose kernels are built. Returns the first element that is wrong. */
+async function tryChoice({ session, opened: { device }, variant: { plan } }: Engine, { launches }: Choice, test: SelfTest, buffers: readonly TestBuffer[]): Promise<SelfTestDifference | undefined> {
+  const { operands } = test;
   const out = operands.findIndex(({ kind }) => kind === "output");
   const output = operands[out] as Extract<SelfTest["operands"][number], { kind: "output" | "input" }>;
   const [staging] = await createBuffers(device, [{ label: "self-test", bytes: buffers[out]!.buffer.size, usage: bufferUsage.mapRead | bufferUsage.copyDestination }]);
   try {
     for (let round = 0; round < rounds; round++) {
       for (const { buffer, data } of buffers) if (data) device.queue.writeBuffer(buffer, 0, data);
-      const values = await session.runDispatch(dispatch, buffers.map(({ buffer }) => buffer), buffers[out]!.buffer, staging!);
+      const values = await session.runDispatch(launches, buffers.map(({ buffer }) => buffer), buffers[out]!.buffer, staging!);
       const read = output.dtype === "f16" ? Float32Array.from(new Uint16Array(values), halfValue) : new Float32Array(values);
       const wrong = difference(read, test, tolerance[plan.dtype], round);
       if (wrong) return wrong;

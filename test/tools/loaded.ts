@@ -19,7 +19,7 @@ export function definitionOf(spec: unknown, platform: Partial<Platform> = {}): M
     variants: [first!, ...rest],
     command: "npx vitc compile spec.json",
     platform: () => Promise.resolve({ ...node, tuned: () => Promise.resolve([]), ...platform }),
-    selfTests: () => Promise.resolve({ selfTests: made.map(({ lowered, steps, plan: { dtype } }) => selfTests(lowered, steps[0]!, dtype)) }),
+    selfTests: () => Promise.resolve({ selfTests: made.map(selfTests) }),
     images: () => Promise.resolve({ imageKernels: { rows: imageRows(arithmetic), columns: imageColumns(arithmetic) } }),
   };
 }
