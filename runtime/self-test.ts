@@ -4,12 +4,13 @@ import { adapterKey, chooseRoutines, usableChoices, type ChooseOptions } from ".
 import type { ModelDefinition, Variant } from "./definition.js";
 import { messageOf } from "./device.js";
 import { DeviceLostError, SelfTestError, VitcError } from "./errors.js";
-import { toHalves } from "./half.js";
+import { halfValue, toHalves } from "./half.js";
 import type { Engine } from "./load.js";
 import type { Choice, DType, Plan, SelfTest, View } from "./plan.js";
 import { packTensor } from "./recipe.js";
 import { seededValues } from "./seeded.js";
-import { wrongImage } from "./self-test-images.js";
+import { preparedTwice } from "./self-test-images.js";
+import { elements } from "./tensor.js";
 
 /** Some GPUs get the first run right and no other. */
 const rounds = 3;
@@ -80,23 +81,21 @@ export async function selfTest(engine: Engine, tests: SelfTests, say: Say, signa
  * The engine with right kernels, before it has weights.
  * @throws SelfTestError when there are none
  */
-export async function testedKernels(engine: Engine, tests: SelfTests, say: Say, signal: Signal): Promise<Tested> {
-  const said: string[] = [];
-  const tested = await testKernels(engine, tests, (text) => said.push(text), signal);
-  const { report } = tested;
-  if (!report.passed) throw new SelfTestError(inWords(report.failures.find(({ instead }) => instead === undefined)!), report);
-  said.forEach(say);
-  return tested;
-}
+export const testedKernels = (engine: Engine, tests: SelfTests, say: Say, signal: Signal): Promise<Tested> => sound(say, (own) => testKernels(engine, tests, own, signal));
 
 /**
  * The engine, once it has weights, if whole runs give what they should.
  * @throws SelfTestError when they do not
  */
-export async function testedOutputs(engine: Tested, say: Say, signal: Signal): Promise<Tested> {
+export const testedOutputs = (engine: Tested, say: Say, signal: Signal): Promise<Tested> => sound(say, (own) => testOutput(engine, own, signal));
+
+/** Says what a test says if it passes; if it does not, that is what it throws. */
+async function sound(say: Say, test: (say: Say) => Promise<Tested>): Promise<Tested> {
   const said: string[] = [];
-  const tested = await testOutput(engine, (text) => said.push(text), signal);
-  if (!tested.report.passed) throw new SelfTestError(outputInWords(tested.report), tested.report);
+  const tested = await test((text) => said.push(text));
+  const { report } = tested;
+  const failure = report.failures.find(({ instead }) => instead === undefined);
+  if (!report.passed) throw new SelfTestError(failure ? inWords(failure) : outputInWords(report), report);
   said.forEach(say);
   return tested;
 }
@@ -214,14 +213,24 @@ async function testPreparing(engine: Tested, images: NonNullable<SelfTests["imag
   const { report } = engine;
   signal?.throwIfAborted();
   try {
-    const wrong = await wrongImage(engine, images, rounds);
-    if (wrong) say(`images that this device prepares have ${wrong.actual} where ${wrong.expected} is right (element ${wrong.element}, run ${wrong.round + 1}): frames, canvases and textures are refused`);
+    let wrong: SelfTestDifference | undefined;
+    for (let round = 0; round < rounds && wrong === undefined; round++) {
+      // Another picture each time: what no kernel writes is not taken for a result.
+      const { actual, expected } = await preparedTwice(engine, images, `image ${round}`);
+      wrong = difference(actual, { at: [...expected.keys()], expected, scale: 1 }, tolerance.f32, round);
+    }
+    if (wrong) say(`images that this device prepares have ${wrong.actual} where ${wrong.expected} is right: frames, canvases and textures are refused`);
     return { ...engine, report: { ...report, images: { wrong } } };
   } catch (error) {
     if (!(error instanceof VitcError) || error instanceof DeviceLostError) throw error;
-    say(`images cannot be prepared on this device: ${error.message}`);
-    return { ...engine, report: { ...report, untested: [...report.untested, `the preparation of images: ${error.message}`] } };
+    return leave(engine, `the preparation of images (${error.message})`, say);
   }
+}
+
+/** Says what is not tested. */
+function leave(engine: Tested, what: string, say: Say): Tested {
+  say(`not tested: ${what}`);
+  return { ...engine, report: { ...engine.report, untested: [...engine.report.untested, what] } };
 }
 
 /** Runs the model on images that are all the one for which `vitc pack` said what comes out, if it did, in every batch size, as often as a kernel. */
@@ -229,13 +238,12 @@ async function testOutput(engine: Tested, say: Say, signal: Signal): Promise<Tes
   const { session, variant: { plan }, reference, report } = engine;
   if (reference === undefined) return engine;
   const output = plan.outputs.findIndex(({ name }) => name === reference.output);
-  const width = plan.outputs[output]?.shape.reduce((product, size) => product * size, 1) ?? 0;
+  const width = elements(plan.outputs[output]?.shape ?? [0]);
   if (reference.model !== plan.model || !reference.at.every((element) => element < width)) {
-    const why = reference.model === plan.model ? `${reference.output} has no such elements` : "they were packed for another model, which has the same weights and computes something else, or by an earlier vitc";
-    say(`whole runs are not compared with what the packed weights say: ${why}; pack the weights of this package: npx vitc pack PACKAGE --weights FILE`);
-    return { ...engine, report: { ...report, untested: [...report.untested, `whole runs: ${why}`] } };
+    const why = "the packed weights tell those of another model, or were edited: pack them for this package";
+    return leave(engine, `whole runs (${why})`, say);
   }
-  const image = seededValues(reference.seed, [plan.input.shape.reduce((product, size) => product * size, 1)], "activation");
+  const image = seededValues(reference.seed, [elements(plan.input.shape)], "activation");
   let wrong: NonNullable<SelfTestReport["output"]>["wrong"];
   for (const { batch } of plan.programs.infer) {
     const input = new Float32Array(batch * image.length);
@@ -256,7 +264,7 @@ async function testOutput(engine: Tested, say: Say, signal: Signal): Promise<Tes
 }
 
 /** The first element that is off by more than its size and the result's mean allow. */
-function difference(read: Float32Array, { at, expected, scale }: Pick<SelfTest, "at" | "expected" | "scale">, share: number, round: number): SelfTestDifference | undefined {
+function difference(read: Float32Array, { at, expected, scale }: { readonly at: readonly number[]; readonly expected: ArrayLike<number>; readonly scale: number }, share: number, round: number): SelfTestDifference | undefined {
   const i = at.findIndex((element, n) => !(Math.abs(read[element]! - expected[n]!) <= share * (Math.abs(expected[n]!) + scale)));
   return i < 0 ? undefined : { round, element: at[i]!, expected: expected[i]!, actual: read[at[i]!]! };
 }
@@ -270,17 +278,13 @@ interface TestBuffer {
 async function operandsOf({ variant: { plan, recipe }, opened: { device } }: Engine, { profile = 0, dispatch, operands }: SelfTest): Promise<readonly TestBuffer[]> {
   const { views } = plan.programs.infer[profile]!.dispatches[dispatch]!;
   const usage = bufferUsage.storage | bufferUsage.copyDestination | bufferUsage.copySource;
-  const places = new Map<string, number>();
-  const unique = views.filter((view) => {
-    const key = JSON.stringify(view);
-    if (places.has(key)) return false;
-    return places.set(key, places.size);
-  });
-  const made = await createBuffers(device, unique.map(([label, , bytes]) => ({ label: `self-test of ${label}`, bytes, usage })));
+  const keys = views.map((view) => view.join());
+  const made = await createBuffers(device, views.map(([label, , bytes]) => ({ label: `self-test of ${label}`, bytes, usage })).filter((_, i) => keys.indexOf(keys[i]!) === i));
+  const unique = [...new Set(keys)];
   return Promise.all(
     views.map(async (view, i): Promise<TestBuffer> => {
       const operand = operands[i]!;
-      const buffer = made[places.get(JSON.stringify(view))!]!;
+      const buffer = made[unique.indexOf(keys[i]!)]!;
       if (operand.kind === "weight") return { buffer, data: await packedAt(recipe, view) };
       if (operand.kind === "scratch") return { buffer, data: undefined };
       // What no kernel writes is not taken for a result.
@@ -291,8 +295,8 @@ async function operandsOf({ variant: { plan, recipe }, opened: { device } }: Eng
 }
 
 async function packedAt({ tensors }: Engine["variant"]["recipe"], [name, offset]: View): Promise<ArrayBufferView<ArrayBuffer>> {
-  const tensor = tensors.find((packed) => `weights.${packed.buffer}` === name && packed.offset === offset);
-  if (tensor === undefined) throw new VitcError("validation", `no weight lies at ${offset} of ${name}`);
+  // The verifier of plans saw to it that one lies there.
+  const tensor = tensors.find((packed) => `weights.${packed.buffer}` === name && packed.offset === offset)!;
   const packed = await packTensor(tensor, (source) => Promise.resolve(seededValues(source.names[0]!, source.shape, "parameter")));
   return packed instanceof Uint16Array ? wholeWords(packed) : packed;
 }
@@ -323,11 +327,4 @@ async function tryChoice({ session, opened: { device }, variant: { plan } }: Eng
   } finally {
     staging!.destroy();
   }
-}
-
-/** IEEE 754 binary16. */
-function halfValue(word: number): number {
-  const [sign, exponent, fraction] = [word & 0x8000 ? -1 : 1, (word >> 10) & 31, word & 1023];
-  if (exponent === 31) return NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
