@@ -73,8 +73,14 @@ type Signal = AbortSignal | undefined;
 
 /** Tests one dispatch of each routine as it is done now; where it is wrong, other ways, until one is right. Then what prepares images, and whole runs, if their output is known. */
 export async function selfTest(engine: Engine, tests: SelfTests, say: Say, signal: Signal): Promise<Tested> {
-  const tested = await testKernels(engine, tests, say, signal);
-  return tested.report.passed ? testOutput(tested, say, signal) : tested;
+  try {
+    const tested = await testKernels(engine, tests, say, signal);
+    return tested.report.passed ? await testOutput(tested, say, signal) : tested;
+  } catch (error) {
+    // An engine that is not tested to the end does all as it did.
+    await engine.session.choose(engine.chosen).catch(() => undefined);
+    throw error;
+  }
 }
 
 /**
@@ -186,26 +192,20 @@ async function testKernels(engine: Engine, { tests, images }: SelfTests, say: Sa
       for (const { buffer } of buffers) buffer.destroy();
     }
   };
-  try {
-    for (const test of tests) {
-      signal?.throwIfAborted();
-      await testOne(test);
-    }
-    const passed = failures.every(({ instead }) => instead !== undefined);
-    const routines = new Set(tests.map(({ routine }) => routine));
-    const untested: string[] = [];
-    plan.programs.infer.forEach(({ dispatches }, profile) => dispatches.forEach(({ routine }, dispatch) => {
-      if (!routines.has(routine)) untested.push(nameOf(plan, { profile, dispatch }));
-      routines.add(routine);
-    }));
-    const report: SelfTestReport = { passed, dtype: plan.dtype, tested: tests.map((test) => nameOf(plan, test)), untested, failures, images: undefined, output: undefined };
-    const tested = { ...engine, report, ...(failures.length > 0 && { chosen: await choose({}), chooseOptions: optionsWith(choices), found: { ...engine.found, ...choices } }) };
-    return passed && images ? await testPreparing(tested, images, say, signal) : tested;
-  } catch (error) {
-    // An engine that is not tested to the end does all as it did.
-    if (failures.length > 0) await session.choose(chosen).catch(() => undefined);
-    throw error;
+  for (const test of tests) {
+    signal?.throwIfAborted();
+    await testOne(test);
   }
+  const passed = failures.every(({ instead }) => instead !== undefined);
+  const routines = new Set(tests.map(({ routine }) => routine));
+  const untested: string[] = [];
+  plan.programs.infer.forEach(({ dispatches }, profile) => dispatches.forEach(({ routine }, dispatch) => {
+    if (!routines.has(routine)) untested.push(nameOf(plan, { profile, dispatch }));
+    routines.add(routine);
+  }));
+  const report: SelfTestReport = { passed, dtype: plan.dtype, tested: tests.map((test) => nameOf(plan, test)), untested, failures, images: undefined, output: undefined };
+  const tested = { ...engine, report, ...(failures.length > 0 && { chosen: await choose({}), chooseOptions: optionsWith(choices), found: { ...engine.found, ...choices } }) };
+  return passed && images ? testPreparing(tested, images, say, signal) : tested;
 }
 
 /** Compares what prepares images with the CPU. A model can do without it. */

@@ -6,7 +6,7 @@ import type { Model, ModelDefinition, Variant } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
 import type { Reference } from "../../runtime/packed.js";
 import { seededValues } from "../../runtime/seeded.js";
-import { testedOutputs, type SelfTestReport } from "../../runtime/self-test.js";
+import { selfTest, testedOutputs, type SelfTestReport } from "../../runtime/self-test.js";
 import { softwareReason } from "../tools/adapter.js";
 import { definitionOf, loadRandom, rejection } from "../tools/loaded.js";
 import type { AnyOutputs } from "../tools/packages.js";
@@ -335,6 +335,13 @@ else {
     const before = [...(await model.run(image))["logits"]!];
     assert.not.equal(before, right);
     assert.is((await rejection(model.selfTest({ signal: stop.signal }))).message, "enough");
+    assert.equal([...(await model.run(image))["logits"]!], before);
+    // In the last of its work as well, when all kernels are known.
+    const { engine } = model["runner"];
+    const ends = new AbortController();
+    const reference: Reference = { seed: "", model: sound.plan.model, output: "logits", at: [0], get expected() { ends.abort(new Error("late")); return [0]; }, scale: 1e9, by: "" };
+    const { selfTests: tests } = await definition.selfTests!();
+    assert.is((await rejection(selfTest({ ...engine, reference }, { tests: tests[0]!, images: undefined }, () => undefined, ends.signal))).message, "late");
     assert.equal([...(await model.run(image))["logits"]!], before);
   });
 
