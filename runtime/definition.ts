@@ -58,7 +58,7 @@ export interface LoadOptions {
   /**
    * Test the kernels on this device before the weights are read, as `Model.selfTest` does: where one is wrong, another way to do its work is taken,
    * else the next dtype, and notices say so. When no dtype is right, `load` rejects with a `SelfTestError` that names the first wrong dispatch. It takes
-   * about as long as a few runs, and packages compiled without self-tests refuse it. Default: false.
+   * about as long as a few runs of each batch, and packages compiled without self-tests refuse it. Default: false.
    */
   readonly selfTest?: boolean;
   /** Ignore tensors of the file that the model does not use, instead of refusing the file. Default: false. */

@@ -35,6 +35,8 @@ export async function toDeviceBatch(input: Exclude<ModelInput, HostInput>, engin
   if (tagOf(input) === "GPUBuffer") return fromBuffer({ buffer: input as GPUBuffer }, plan.input.shape);
   if (!Array.isArray(input) && !isDeviceImage(input)) return fromBuffer(input as BufferInput, plan.input.shape);
   if (images === undefined) throw new InputError(`${plan.name} was compiled without kernels that prepare images on the device (it takes ${plan.input.shape[0]} channels, or is of another vitc): compile it again, or give pixels, files or f32 values`);
+  const wrong = engine.report?.images?.wrong;
+  if (wrong) throw new InputError(`${plan.name}: a self-test found that images which this device prepares have ${wrong.actual} where ${wrong.expected} is right: give pixels, files or f32 values instead`);
   return (await preparerOf(engine, images)).prepare(Array.isArray(input) ? (input as readonly (Photograph | DeviceImage)[]) : [input as DeviceImage]);
 }
 

@@ -36,8 +36,8 @@ export function toHalvesBalanced(values: Float32Array | Float64Array, cols: numb
   return words;
 }
 
-/** The number that a finite f16 word means. */
-function halfValue(word: number): number {
+/** The number that a finite f16 word means; NaN for others. */
+export function halfValue(word: number): number {
   const size = word & 0x7fff;
   const value = size < 1024 ? size * 2 ** -24 : (1024 + (size & 1023)) * powers[size >> 10]!;
   return word & 0x8000 ? -value : value;

@@ -3,8 +3,8 @@ import { chooseRoutines, isTable, usableChoices, type ChooseOptions, type Chosen
 import type { LoadOptions, ModelDefinition, Platform, Variant } from "./definition.js";
 import { adapterName, describeAdapter, messageOf, type OpenedDevice } from "./device.js";
 import { AdapterError, DeviceLostError, KernelError, VitcError } from "./errors.js";
-import type { Plan, SelfTest, Tuned } from "./plan.js";
-import type { SelfTestReport } from "./self-test.js";
+import type { Plan, Tuned } from "./plan.js";
+import type { SelfTestReport, SelfTests } from "./self-test.js";
 import { Session, type Wait } from "./session.js";
 import { abortable } from "./source.js";
 import type { DecodeImage } from "./tensor.js";
@@ -30,8 +30,10 @@ export interface Engine {
   readonly ignored: readonly string[];
   /** What a run should give, if the weights tell. */
   readonly reference: Reference | undefined;
-  /** Of the test that loading made, if it was asked to. */
+  /** Of the last self-test, if there was one. */
   readonly report: SelfTestReport | undefined;
+  /** The ways that self-tests took in the place of wrong ones, by routine. */
+  readonly found: Readonly<Record<string, string>>;
 }
 
 /** What is known of a device's end. It outlives models on a shared device, so it holds nothing of them. */
@@ -127,17 +129,17 @@ interface StartOptions extends Omit<LoadOptions, "device"> {
   readonly wait: Wait | undefined;
   readonly decode: DecodeImage;
   readonly notice: (text: string) => void;
-  readonly tests: readonly SelfTest[] | undefined;
+  readonly tests: SelfTests | undefined;
   readonly reference: Reference | undefined;
 }
 
 /**
- * The self-tests of a variant.
+ * What a variant is tested by.
  * @throws VitcError (input) for packages that were compiled without
  */
-export async function testsOf({ selfTests, variants }: ModelDefinition, variant: Variant): Promise<readonly SelfTest[]> {
+export async function testsOf({ selfTests, variants, images }: ModelDefinition, variant: Variant): Promise<SelfTests> {
   if (selfTests === undefined) throw new VitcError("input", `${variant.plan.name} was compiled without self-tests; compile it again`);
-  return (await selfTests()).selfTests[variants.indexOf(variant)] ?? [];
+  return { tests: (await selfTests()).selfTests[variants.indexOf(variant)] ?? [], images };
 }
 
 /** Kernels and weights onto a device. */
@@ -153,10 +155,10 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
   const session = await Session.create({ device, plan, kernels, software: adapter.software, wait, ...(onPipeline && { onPipeline }) });
   try {
     const accepted = await abortable(chooseAccepted(session, plan, { adapter, features: device.features, tuned }, { watch, notice }), signal);
-    let engine: Engine = { variant, session, opened, ownsDevice: options.device === undefined, watch, ...accepted, decode, ignored: [], reference, report: undefined };
+    const engine: Engine = { variant, session, opened, ownsDevice: options.device === undefined, watch, ...accepted, decode, ignored: [], reference, report: undefined, found: {} };
     // A wrong kernel is found before the weights are downloaded.
     const testing = tests && (await import("./self-test.js"));
-    if (testing) engine = await testing.testedKernels(engine, tests, notice, signal);
+    const tested = testing && (await testing.testedKernels(engine, tests, notice, signal));
     const upload: Parameters<UploadWeights>[0]["upload"] = (buffer, offset, data) => {
       // A lost device takes whatever it is given: the rest of a large file would be read for nothing.
       checkAlive(plan, watch);
@@ -165,8 +167,7 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
     const { ignored } = await uploadWeights({ allowExtra, onProgress, signal, upload });
     checkAlive(plan, watch);
     if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
-    engine = { ...engine, ignored };
-    return testing ? await testing.testedOutputs(engine, signal) : engine;
+    return tested ? await testing!.testedOutputs({ ...tested, ignored }, notice, signal) : { ...engine, ignored };
   } catch (error) {
     session.dispose();
     signal?.throwIfAborted();

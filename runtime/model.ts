@@ -170,9 +170,10 @@ export class Model<Outputs extends object, Label extends string | undefined = ne
   }
 
   /**
-   * Tests the kernels of the smallest batch on this device: one dispatch of each routine, three times, on inputs made from a seed, against what the
+   * Tests the kernels on this device, of every batch: one dispatch of each routine, three times, on inputs made from a seed, against what the
    * compiler computed in f64. A wrong one is named (the first of `failures` is the first of a run), and done in another way from then on, if one is right; notices
-   * say so. Where `passed` is false do not use the results; another dtype may be right: `load({ dtype: "f32" })`.
+   * say so. Then what prepares frames, canvases and textures, which are refused where it is wrong, and whole runs, if packed weights say what they give.
+   * What was not tested is in `untested`. Where `passed` is false do not use the results; another dtype may be right: `load({ dtype: "f32" })`.
    * @throws VitcError (input) for packages that were compiled without; DeviceLostError; the signal's reason.
    */
   async selfTest(options?: RunOptions | null): Promise<SelfTestReport> {

@@ -51,6 +51,8 @@ export interface PackedManifest {
  */
 export interface Reference {
   readonly seed: string;
+  /** See `Plan`: other models may have the same recipe, and compute something else. Earlier vitcs left it out. */
+  readonly model?: string;
   /** The output that is looked at. */
   readonly output: string;
   /** Elements of it for one image, and their values. */
@@ -107,7 +109,7 @@ function isManifest(value: Record<string, unknown>): value is Record<string, unk
   return (reference === undefined || isReference(reference)) && typeof name === "string" && typeof vitc === "string" && Array.isArray(variants) && variants.length > 0 && variants.every((variant: unknown) => isObject(variant) && typeof variant["dtype"] === "string" && typeof variant["recipe"] === "string" && Array.isArray(variant["shards"]) && variant["shards"].every(isShard));
 }
 
-const isReference = (value: unknown): boolean => isObject(value) && ["seed", "output", "by"].every((field) => typeof value[field] === "string") && Number.isFinite(value["scale"]) && Array.isArray(value["at"]) && value["at"].every(isCount) && Array.isArray(value["expected"]) && value["expected"].length === value["at"].length && value["expected"].every(Number.isFinite);
+const isReference = (value: unknown): boolean => isObject(value) && ["seed", "output", "by", ...("model" in value ? ["model"] : [])].every((field) => typeof value[field] === "string") && Number.isFinite(value["scale"]) && Array.isArray(value["at"]) && value["at"].every(isCount) && Array.isArray(value["expected"]) && value["expected"].length === value["at"].length && value["expected"].every(Number.isFinite);
 
 /** A shard's name is a name alone: a manifest is no way to other folders and hosts. */
 const isShard = (shard: unknown): boolean => isObject(shard) && isCount(shard["buffer"]) && isCount(shard["offset"]) && isCount(shard["bytes"]) && typeof shard["file"] === "string" && /^\w[\w.-]*$/.test(shard["file"]) && typeof shard["sha256"] === "string";

@@ -114,6 +114,8 @@ export interface Plan {
   readonly name: string;
   /** Hash of the spec, the kernels and the dispatches: equal plans have equal fingerprints. */
   readonly fingerprint: string;
+  /** Hash of what is computed: equal for plans that give equal results for equal weights up to rounding, whatever their names, dtype, batches and kernels. */
+  readonly model: string;
   /** How matrices and the operands of products are stored; arithmetic, the residual stream, inputs and outputs are f32 in any case. */
   readonly dtype: DType;
   readonly input: TensorSpec;
@@ -352,10 +354,12 @@ export type SelfTestOperand =
   | { readonly kind: "scratch" }
   | { readonly kind: "input" | "output"; readonly dtype: DType; readonly size: number; readonly seed?: string };
 
-/** One dispatch of the first profile, and what some elements of its result are in f64. */
+/** One dispatch, and what some elements of its result are in f64. */
 export interface SelfTest {
   readonly routine: string;
-  /** Its place among the dispatches. */
+  /** Index of its profile. Default: 0, the smallest batch. */
+  readonly profile?: number;
+  /** Its place among the profile's dispatches. */
   readonly dispatch: number;
   /** In the order of the dispatch's views. */
   readonly operands: readonly SelfTestOperand[];

@@ -29,13 +29,17 @@ export class Runner {
   private queue: Promise<unknown> = Promise.resolve();
   private readonly stop = new AbortController();
   /** Choices of kernels that `choose` was asked for; they outlive a device. */
-  private choices: Readonly<Record<string, string>> = {};
+  private choices: Readonly<Record<string, string>>;
+  /** Those that self-tests made, which hold whatever else is chosen, unless it is of the same routines. */
+  private found: Readonly<Record<string, string>>;
 
   private constructor(
     private current: Engine,
     private readonly definition: ModelDefinition,
     private options: ToldOptions,
-  ) {}
+  ) {
+    this.choices = this.found = current.found;
+  }
 
   /** @throws as `openEngine` does; DeviceLostError when the device is lost again and again */
   static async open(definition: ModelDefinition, options: LoadOptions, tell: (text: string) => void): Promise<Runner> {
@@ -122,7 +126,8 @@ export class Runner {
     // It may have been disposed in the last moment.
     if (this.stop.signal.aborted) closeEngine(engine);
     this.checkNotDisposed();
-    this.current = engine;
+    // A device that takes another's place is mostly the same one.
+    this.goOn({ ...engine, report: engine.report ?? this.current.report });
     return tries;
   }
 
@@ -171,8 +176,7 @@ export class Runner {
     const { fallBack, selfTest } = await import("./self-test.js");
     return this.enqueue(async (engine) => {
       const tested = await selfTest(engine, await testsOf(this.definition, engine.variant), this.options.onNotice, signal);
-      this.current = tested.engine;
-      this.choices = { ...this.choices, ...tested.choices };
+      this.goOn(tested);
       if (tested.report.passed) return tested.report;
       // The next dtype, with its weights, on the device that the user gave or on another one.
       const allowed = variantsFor(this.definition, this.options.dtype ?? "auto");
@@ -184,7 +188,7 @@ export class Runner {
       if (this.stop.signal.aborted) closeEngine(next);
       this.checkNotDisposed();
       closeEngine(engine);
-      this.current = next;
+      this.goOn({ ...next, report });
       this.options = { ...this.options, dtype: report.dtype };
       return report;
     }, signal);
@@ -197,8 +201,15 @@ export class Runner {
       await engine.session.choose(chosen);
       this.checkUsable();
       this.current = { ...engine, chosen };
-      this.choices = choices;
+      this.choices = { ...this.found, ...choices };
     });
+  }
+
+  /** Puts an engine in the place of the one before, with what it was found to do wrongly and right. */
+  private goOn(engine: Engine): void {
+    this.current = engine;
+    this.found = { ...this.found, ...engine.found };
+    this.choices = { ...this.choices, ...engine.found };
   }
 
   /** Frees everything. Work under way fails: the model was disposed. */

@@ -76,8 +76,6 @@ export class Session {
   readonly extras: Set<GPUBuffer | GPUTexture> = new Set();
   private uploading = 0;
   private disposed = false;
-  /** Of each dispatch of the first profile. */
-  private launches: readonly (readonly Launch[])[] = [];
   private readonly pipelines = new Map<string, BuiltPipeline>();
   private profiles: ReadonlyMap<number, RecordedProfile> = new Map();
 
@@ -126,7 +124,6 @@ export class Session {
     const [recorded, error] = await scoped(device, ["validation"], () => plan.programs.infer.map((profile) => [profile.batch, record(device, profile, chosen, this.pipelines, this.buffers)] as const));
     if (error) throw new VitcError("validation", `The device refused a binding of ${plan.name}: ${error.message}`);
     this.profiles = new Map(recorded);
-    this.launches = plan.programs.infer[0]!.dispatches.map(({ routine }) => chosen.get(routine)!.choice.launches);
   }
 
   /**
@@ -267,16 +264,16 @@ export class Session {
   }
 
   /**
-   * Runs one dispatch of the first profile, as it is done now, on other buffers than its own, whole and in the order of its views; returns the
+   * Runs the launches of one dispatch, whose kernels are built, on other buffers than its own, whole and in the order of its views; returns the
    * bytes of `output`.
    * @throws VitcError (validation), DeviceLostError
    */
-  async runDispatch(dispatch: number, operands: readonly GPUBuffer[], output: GPUBuffer, staging: GPUBuffer): Promise<ArrayBuffer> {
+  async runDispatch(launches: readonly Launch[], operands: readonly GPUBuffer[], output: GPUBuffer, staging: GPUBuffer): Promise<ArrayBuffer> {
     const { device } = this;
     const [, error] = await scoped(device, ["validation"], () => {
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      for (const { kernel, workgroups, bind } of this.launches[dispatch]!) {
+      for (const { kernel, workgroups, bind } of launches) {
         const { pipeline, bindings } = this.pipelines.get(kernel)!;
         const bound = bind ? bind.map((i) => operands[i]!) : operands.slice(0, bindings);
         pass.setPipeline(pipeline);

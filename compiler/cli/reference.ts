@@ -74,9 +74,9 @@ async function computed(found: ImportedPackage, weights: string, { allowExtra = 
   return sampled(found.plan, outputs[found.plan.main.name]!, `${dtype} on ${adapterName(model.adapter)}`);
 }
 
-function sampled({ main: { name } }: Plan, values: ArrayLike<number>, by: string): Reference {
+function sampled({ model, main: { name } }: Plan, values: ArrayLike<number>, by: string): Reference {
   const last = values.length - 1;
   const at = [...new Set(Array.from({ length: samples }, (_, i) => Math.floor((i * last) / (samples - 1))))];
   const scale = Math.sqrt(Array.from(values).reduce((sum, value) => sum + value * value, 0) / values.length);
-  return { seed, output: name, by, scale: Number(scale.toPrecision(4)), at, expected: at.map((i) => Number(values[i]!.toPrecision(digits))) };
+  return { seed, model, output: name, by, scale: Number(scale.toPrecision(4)), at, expected: at.map((i) => Number(values[i]!.toPrecision(digits))) };
 }

@@ -61,7 +61,7 @@ export async function emit(spec: ResolvedSpec, variants: readonly [CompiledPlan,
   });
   for (const [path, text] of kernelFiles(variants, preamble)) sources.set(path, text);
   if (takesPhotographs(compiled.plan)) sources.set("images.ts", imagesFile(compiled.plan, imports.codegen, preamble));
-  sources.set("self-tests.ts", `${preamble}\nimport type { SelfTest } from "${imports.codegen}";\n\n/** What some elements of each kernel's result are in f64, by variant. */\nexport const selfTests: readonly (readonly SelfTest[])[] = ${printData(variants.map(({ lowered, steps, plan }) => selfTests(lowered, steps[0]!, plan.dtype)))};\n`);
+  sources.set("self-tests.ts", `${preamble}\nimport type { SelfTest } from "${imports.codegen}";\n\n/** What some elements of each kernel's result are in f64, by variant. */\nexport const selfTests: readonly (readonly SelfTest[])[] = ${printData(variants.map(selfTests))};\n`);
   if (!shared) for (const [file, text] of runtimeSources()) sources.set(`runtime/${file}`, text);
   if (options.typecheck ?? true) typecheck(project, sources, shared);
 

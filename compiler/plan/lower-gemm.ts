@@ -3,15 +3,9 @@ import { elements, IrError, last } from "../ir/ops/op.js";
 import { gemmCandidates } from "../kernels/gemm/families.js";
 import { columnPadding, gemmId, padColumns, type GemmParams } from "../kernels/gemm/params.js";
 import type { Source } from "../kernels/gemm/source.js";
-import type { LowerContext, Lowering, Operand } from "./lower.js";
+import type { Columns, LowerContext, Lowering, Operand } from "./lower.js";
 import { matrixLayout, paddedVector, plainLayout } from "./pack.js";
 import { bytesPer } from "./precision.js";
-
-/** Columns of a matrix that are computed together. */
-interface Piece {
-  readonly first: number;
-  readonly cols: number;
-}
 
 /** A product as one step, or as several over its columns where the weight is larger than a binding may be. */
 export function lowerGemm(context: LowerContext, node: NodeOf<"gemm">, position: number): readonly Lowering[] {
@@ -25,15 +19,14 @@ export function lowerGemm(context: LowerContext, node: NodeOf<"gemm">, position:
   const pieces = columnPieces(node, elements(weight.shape) / weight.shape[0]!, weight.shape[0]!, bytesPer(dtype), context.bindingBytes);
   return pieces.map((piece, i): Lowering => {
     const lowered = lowerPiece(context, node, piece, addend, i === 0 ? inPlace : undefined);
-    return pieces.length === 1 ? lowered : { ...lowered, part: ` columns ${piece.first} to ${piece.first + piece.cols}`, share: piece.cols / weight.shape[0]! };
+    return pieces.length === 1 ? lowered : { ...lowered, columns: piece };
   });
 }
 
-function lowerPiece(context: LowerContext, node: NodeOf<"gemm">, { first, cols }: Piece, addend: GemmParams["addend"], inPlace: Value | undefined): Lowering {
+function lowerPiece(context: LowerContext, node: NodeOf<"gemm">, { first, cols, all }: Columns, addend: GemmParams["addend"], inPlace: Value | undefined): Lowering {
   const { index, weights, remember, storage, dtype } = context;
   const { bias, activation, norm } = node.attrs;
   const [x, w] = node.inputs as [Value, Value];
-  const all = w.shape[0]!;
   const source = gemmSource(node);
   const params: GemmParams = {
     source,
@@ -57,12 +50,12 @@ function lowerPiece(context: LowerContext, node: NodeOf<"gemm">, { first, cols }
 }
 
 /** As few pieces as fit the binding, equal but for the padding. */
-function columnPieces(node: NodeOf<"gemm">, inner: number, cols: number, bytes: number, limit: number): readonly Piece[] {
+function columnPieces(node: NodeOf<"gemm">, inner: number, cols: number, bytes: number, limit: number): readonly Columns[] {
   const most = Math.floor(limit / (inner * bytes) / columnPadding) * columnPadding;
   if (most === 0) throw new IrError(`${node.name}: a weight of ${inner} rows is beyond a binding of ${limit} bytes even in ${columnPadding} columns`);
   const count = Math.ceil(cols / most);
   const each = padColumns(Math.ceil(cols / count));
-  return Array.from({ length: count }, (_, i) => ({ first: i * each, cols: Math.min(each, cols - i * each) }));
+  return Array.from({ length: count }, (_, i) => ({ first: i * each, cols: Math.min(each, cols - i * each), all: cols }));
 }
 
 function gemmSource(node: NodeOf<"gemm">): Source {

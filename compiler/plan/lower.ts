@@ -36,6 +36,8 @@ export interface Step {
   readonly output: Value;
   /** The operand whose memory the output takes over. */
   readonly inPlace: Value | undefined;
+  /** The columns of a product that it computes. Default: all. */
+  readonly columns?: Columns | undefined;
   readonly flops: number;
   readonly bytes: number;
 }
@@ -55,10 +57,15 @@ export interface Lowering {
   readonly routine: PlannedRoutine;
   readonly operands: readonly Operand[];
   readonly inPlace?: Value | undefined;
-  /** Behind the node's name, where it becomes several steps. */
-  readonly part?: string;
-  /** Of the node's work. Default: all. */
-  readonly share?: number;
+  /** The columns that it computes of a product that becomes several steps. */
+  readonly columns?: Columns;
+}
+
+/** Columns of a matrix that are computed together, and how many it has. */
+export interface Columns {
+  readonly first: number;
+  readonly cols: number;
+  readonly all: number;
 }
 
 export interface LowerContext extends LowerOptions {
@@ -100,17 +107,19 @@ function candidatesOf(id: string, form: string, make: () => readonly Candidate[]
 /** Whether WebGPU takes so many workgroups. The rules of specs see to it for the first candidate of a routine. */
 const isLaunchable = ({ launches }: Candidate): boolean => launches.every(({ workgroups }) => workgroups.every((count) => count <= maxWorkgroups));
 
-function stepOf({ storage }: LowerContext, node: Node, { routine, operands, inPlace, part = "", share = 1 }: Lowering): Step {
+function stepOf({ storage }: LowerContext, node: Node, { routine, operands, inPlace, columns }: Lowering): Step {
+  const share = columns ? columns.cols / columns.all : 1;
   const touched = touchedOf(node);
   const weightBytes = operands.reduce((sum, operand) => sum + ("weight" in operand ? elements(operand.weight.shape) * bytesPer(operand.weight.dtype) : 0), 0);
   const valueBytes = node.inputs.reduce((sum, input, i) => sum + (operands.some((operand) => "value" in operand && operand.value === input) || input === inPlace ? touched[i]! * bytesPer(storage(input)) : 0), 0);
   return {
-    label: node.name + part,
+    label: columns ? `${node.name} columns ${columns.first} to ${columns.first + columns.cols}` : node.name,
     node,
     routine,
     operands: withoutSpare(operands, routine),
     output: node.output,
     inPlace,
+    columns,
     flops: flopsOf(node) * share,
     bytes: weightBytes + valueBytes + bytesOfValue(node.output, storage) * share,
   };

@@ -8,6 +8,7 @@ import type { Candidate } from "../kernels/candidate.js";
 import type { WgslKernel } from "../kernels/kernel.js";
 import { runPasses, type Lowered } from "../passes/index.js";
 import type { PassEvent } from "../passes/pass.js";
+import { computationOf } from "../spec/computation.js";
 import type { ResolvedSpec } from "../spec/resolve.js";
 import { costsOf } from "../target/cost.js";
 import { targets } from "../target/targets.js";
@@ -30,6 +31,8 @@ export interface CompiledPlan {
   /** The graph of the first profile, as built and after all passes. */
   readonly built: Graph;
   readonly lowered: Graph;
+  /** The graph of each profile after all passes. */
+  readonly graphs: readonly Graph[];
   /** The steps of each profile: one a dispatch. */
   readonly steps: readonly (readonly Step[])[];
   /** What each pass did in the first profile. */
@@ -68,9 +71,11 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
   const compiled = [...batches].sort((a, b) => a - b).map((batch) => compileProfile(batch, graphOf(batch).graph, shared));
   const { built, graph: lowered, events } = graphOf(Math.min(...batches));
   const infer = compiled.map(({ profile }) => profile);
+  const profiles = { graphs: compiled.map(({ graph }) => graph), steps: compiled.map(({ steps }) => steps) };
   const unfingerprinted: Plan = {
     name: spec.name,
     fingerprint: "",
+    model: options.bare === true ? "" : hashOf(computationOf(spec)),
     dtype,
     input: { name: "input", shape: [spec.channels, ...spec.image], dtype: "f32" },
     outputs: lowered.outputs.map(({ name, value }): TensorSpec => ({ name, shape: value.shape.slice(1), dtype: "f32" })),
@@ -87,13 +92,13 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
   };
   const recipe: WeightRecipe = { tensors: shared.weights.tensors.flatMap(partsOf) };
   const kernels = [...shared.kernels.values()];
-  if (options.bare === true) return { plan: unfingerprinted, kernels, recipe, built, lowered, steps: compiled.map(({ steps }) => steps), events };
+  if (options.bare === true) return { plan: unfingerprinted, kernels, recipe, built, lowered, ...profiles, events };
   const plan = { ...unfingerprinted, fingerprint: fingerprint(unfingerprinted, kernels, recipe) };
   verifyPlan(plan, shared.weights);
-  for (const { profile, steps, outputs, storage } of compiled) verifyProfile(plan, profile, steps, outputs, storage);
+  for (const { profile, graph, steps, storage } of compiled) verifyProfile(plan, profile, steps, graph.outputs, storage);
   // Whose files a model can be loaded from says nothing about how it runs, so it is no part of the fingerprint.
   const parameters = new Set(recipe.tensors.flatMap(({ sources }) => sources.flatMap(({ names }) => names)));
-  return { plan, kernels, recipe: { ...recipe, ...namingsOf(spec, [...parameters]) }, built, lowered, steps: compiled.map(({ steps }) => steps), events };
+  return { plan, kernels, recipe: { ...recipe, ...namingsOf(spec, [...parameters]) }, built, lowered, ...profiles, events };
 }
 
 function mainOutputOf(spec: ResolvedSpec): Plan["main"] {
@@ -151,7 +156,7 @@ function compileProfile(batch: number, graph: Graph, { dtype, bindingBytes, weig
     flops: total(dispatches, "flops"),
     bytes: total(dispatches, "bytes"),
   };
-  return { profile, steps, outputs: graph.outputs, storage };
+  return { profile, graph, steps, storage };
 }
 
 const routineOf = ({ id, candidates }: PlannedRoutine): Routine => ({ id, choices: candidates.map(choiceOf) });
@@ -173,6 +178,8 @@ function neededLimits(profiles: readonly Profile[], weightBuffers: readonly numb
 }
 
 const largest = (values: readonly number[]): number => values.reduce((max, value) => Math.max(max, value), 0);
+
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
 
 /** Measured tables are no part of it: they say how, not what. */
 function fingerprint(plan: Plan, kernels: readonly WgslKernel[], recipe: WeightRecipe): string {

@@ -40,13 +40,16 @@ interface Part {
 const headFlops = 1e8;
 /** A head that costs more is left alone: the f64 loops mean and are not fast. */
 const mostHeadFlops = 2e9;
+/** Images of a batch that are computed whole are so many elements together, or are three. */
+const imageElements = 1e5;
 
 /**
  * Elements of a node's result, spread over it, its first and last among them.
+ * @param columns of a product, where the others are not computed
  * @returns undefined where computing even a few takes too long: maps and relative or differential attention of very many tokens
  */
-export function sample(node: Node, inputs: SampleInputs, count: number): Samples | undefined {
-  const parts = partsOf(node, inputs, count);
+export function sample(node: Node, inputs: SampleInputs, count: number, columns?: { readonly first: number; readonly cols: number }): Samples | undefined {
+  const parts = columns ? columnParts(node as NodeOf<"gemm">, inputs, count, columns) : partsOf(node, inputs, count);
   if (parts === undefined) return undefined;
   const found = new Map<number, number>();
   let [squares, computed] = [0, 0];
@@ -70,12 +73,34 @@ function partsOf(node: Node, inputs: SampleInputs, count: number): readonly Part
     case "differentialAttention":
     case "attentionMap":
       return headParts(node, inputs, count);
-    default: {
+    default:
       // All else costs no more than its elements.
-      const whole = node.inputs.map((value) => (inputs.weights.has(value) ? inputs.weights.whole(value) : gather(value.shape, inputs.activation(value).at)));
-      return [{ node, inputs: whole, elements: at.map((element) => [element, element]) }];
-    }
+      return imageParts(node, inputs, count);
   }
+}
+
+/** Whole images, of a large batch a few: no op reads one image for another. */
+function imageParts(node: Node, inputs: SampleInputs, count: number): readonly Part[] {
+  const batch = node.output.shape[0]!;
+  const inner = elements(node.output.shape) / batch;
+  const images = spread(batch, Math.max(3, Math.floor(imageElements / inner)));
+  const picked = spread(images.length * inner, count);
+  return images.map((image, turn): Part => {
+    const tensors = node.inputs.map((value) => {
+      if (inputs.weights.has(value)) return inputs.weights.whole(value);
+      const { at } = inputs.activation(value);
+      const start = (image * elements(value.shape)) / batch;
+      return gather(value.shape.with(0, 1), (i) => at(start + i));
+    });
+    return partOf(remade(node, tensors), tensors, picked.filter((i) => Math.floor(i / inner) === turn).map((i) => [image * inner + (i % inner), i % inner]));
+  });
+}
+
+/** A product in some of its columns. */
+function columnParts(node: NodeOf<"gemm">, inputs: SampleInputs, count: number, { first, cols }: { readonly first: number; readonly cols: number }): readonly Part[] {
+  const { shape } = node.output;
+  const rows = elements(shape) / last(shape);
+  return spread(rows * cols, count).map((i) => gemmPart(node, inputs, Math.floor(i / cols) * last(shape) + first + (i % cols)));
 }
 
 /** Numbers below `size` at about equal distances. */

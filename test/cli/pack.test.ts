@@ -320,6 +320,25 @@ else {
     assert.equal(said.slice(6), [["integrity"]]);
   });
 
+  loading("what a run gives of another model with the same weights and recipe is not compared, and it is said why", async () => {
+    const spec = JSON.parse(readFileSync(join(folder, "spec.json"), "utf8")) as ViTSpec & { readonly norm: { readonly kind: "layer"; readonly eps: number } };
+    const model = async (text: string): Promise<string> => ((await import(pathToFileURL(join(text, "plan.js")).href)) as { readonly plan: { readonly model: string } }).plan.model;
+    const renamed = await packageOf({ ...spec, name: "renamed", batch: [2], dropout: { path: 0.1 }, preprocess: { ...spec.preprocess, interpolation: "box" } });
+    const other = await packageOf({ ...spec, norm: { ...spec.norm, eps: 0.5 } });
+    assert.is(await model(renamed), await model(folder));
+    assert.is.not(await model(other), await model(folder));
+    const program = `
+      const notices = [];
+      const { load } = await import(${JSON.stringify(pathToFileURL(join(other, "index.js")).href)});
+      const model = await load({ weights: ${JSON.stringify(manifest)}, selfTest: true, adapter: "software", onNotice: (text) => notices.push(text) });
+      const { passed, output, untested } = await model.selfTest();
+      console.log(JSON.stringify({ passed, output: output ?? null, untested, notices: notices.filter((text) => /not tested/.test(text)) }));
+      model.dispose();`;
+    const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { cwd, encoding: "utf8", timeout: 120_000 });
+    const why = "whole runs (the packed weights tell those of another model, or were edited: pack them for this package)";
+    assert.equal(JSON.parse(stdout || "null"), { passed: true, output: null, untested: [why], notices: [`not tested: ${why}`] }, stderr);
+  });
+
   loading("a reference is left out where it was asked to, and then said to be none", async () => {
     const report = await packed([folder, "--weights", fixture.weightsPath, "--out", newFolder(), "--no-reference"]);
     assert.is(report.reference, null);

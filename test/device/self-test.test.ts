@@ -1,11 +1,15 @@
 /** Self-tests of packages: right kernels pass, a mutated one is named and replaced. */
 import * as assert from "uvu/assert";
 import { randomWeights } from "../../compiler/measure/random-weights.js";
-import { SelfTestError } from "../../runtime/errors.js";
-import type { ModelDefinition, Variant } from "../../runtime/model.js";
+import { InputError, SelfTestError } from "../../runtime/errors.js";
+import type { Model, ModelDefinition, Variant } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
+import type { Reference } from "../../runtime/packed.js";
+import { seededValues } from "../../runtime/seeded.js";
+import { selfTest, testedOutputs, type SelfTestReport } from "../../runtime/self-test.js";
 import { softwareReason } from "../tools/adapter.js";
 import { definitionOf, loadRandom, rejection } from "../tools/loaded.js";
+import type { AnyOutputs } from "../tools/packages.js";
 import { skipAll, suite } from "../tools/suite.js";
 
 const spec = { name: "tested", image: 32, patch: 8, dim: 32, depth: 2, heads: 2, classes: 10, layerScale: 0.1, pool: "avg", preprocess: { mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2], normalize: "inside" } };
@@ -204,6 +208,142 @@ else {
       assert.match(notices.at(-1)!, /^f16 cannot be used: .* no other way is right on this device; f32 is used$/);
     });
   }
+
+  const batched = definitionOf({ ...spec, batch: [1, 3] });
+  const [wide] = batched.variants;
+  const [smallest, largest] = wide.plan.programs.infer.map(({ dispatches }) => new Set(dispatches.map(({ routine }) => routine)));
+  /** Routines of the larger batch alone whose first way is changed by the mutation, with its last kernel. */
+  const larger = wide.plan.routines.filter(({ id, choices }) => largest!.has(id) && !smallest!.has(id) && choices.every(({ launches }) => tooLarge(wide.kernels[launches.at(-1)!.kernel]!) !== wide.kernels[launches.at(-1)!.kernel]));
+  const withKernels = (from: ModelDefinition, variant: Variant): ModelDefinition => ({ ...from, variants: [variant] });
+
+  test("kernels of a larger batch are tested, and named with it", async () => {
+    using model = await loadRandom(batched, { device });
+    const report = await model.selfTest();
+    assert.equal([report.passed, report.failures, report.untested], [true, [], []]);
+    assert.is(report.tested.length, wide.plan.routines.length);
+    assert.ok(report.tested.includes("blocks.0.mlp.fc1") && report.tested.includes("blocks.0.mlp.fc1 of 3 images"), report.tested.join(", "));
+    assert.ok(larger.length >= 3);
+    for (const { id, choices } of [larger[0]!, larger.at(-1)!]) {
+      using wrong = await loadRandom(withKernels(batched, mutated(wide, ...choices.flatMap(({ launches }) => launches.map(({ kernel }) => kernel)))), { device });
+      const { passed, failures } = await wrong.selfTest();
+      const failure = failures.find(({ routine }) => routine === id)!;
+      assert.equal([passed, failure.instead], [false, undefined]);
+      assert.match(failure.dispatch, / of 3 images$/);
+    }
+  });
+
+  test("whole runs are compared in every batch, and not with what another model gives", async () => {
+    const seed = "an image";
+    using model = await loadRandom(batched, { device });
+    const logits = (await model.run(seededValues(seed, [3, 32, 32], "activation")))["logits"]!;
+    const reference: Reference = { seed, model: wide.plan.model, output: "logits", at: [0, 4, 9], expected: [0, 4, 9].map((i) => logits[i]!), scale: 1, by: "f32" };
+    const testWith = async (tested: Model<AnyOutputs, string>, changed: Partial<Reference> = {}): Promise<readonly [SelfTestReport, readonly string[]]> => {
+      const report = await tested.selfTest();
+      const said: string[] = [];
+      const { engine } = tested["runner"];
+      return [(await testedOutputs({ ...engine, report: { ...report, passed: true, failures: [] }, reference: { ...reference, ...changed } }, (text) => said.push(text), undefined)).report, said];
+    };
+    const [{ output, untested }, said] = await testWith(model);
+    assert.equal([output, untested, said], [{ name: "logits", wrong: undefined }, [], []]);
+    const { id } = larger.find((routine) => wide.plan.programs.infer[1]!.dispatches.at(-1)!.routine === routine.id)!;
+    using wrong = await loadRandom(withKernels(batched, mutated(wide, ...wide.plan.routines.find((routine) => routine.id === id)!.choices.flatMap(({ launches }) => launches.map(({ kernel }) => kernel)))), { device });
+    const error = await rejection(testWith(wrong));
+    assert.instance(error, SelfTestError);
+    assert.match(error.message, /a whole run gives \S+ where \S+ is right \(logits, image 1 of 3, element 0, run 1\)/);
+    const others: readonly Partial<Reference>[] = [{ model: "another" }, { model: undefined as never }, { at: [0, 4, 10] }, { output: "features" }];
+    for (const changed of others) {
+      const [report, notices] = await testWith(model, { ...changed, expected: [1, 2, 3] });
+      assert.equal([report.passed, report.output, notices.length], [true, undefined, 1]);
+      assert.match(notices[0]!, /^not tested: whole runs \(.*pack them for this package\)$/);
+      assert.equal(report.untested.map((what) => `not tested: ${what}`), notices);
+    }
+  });
+
+  test("products over several bindings: every part is tested, what is added in place too", async () => {
+    // Half of fc2's 256 rows and 64 columns.
+    const split = definitionOf({ ...spec, image: 16, dim: 64, classes: 300, batch: [1, 3] }, {}, { bindingBytes: 32768 });
+    const [parts] = split.variants;
+    const labels = parts.plan.programs.infer[0]!.dispatches.map(({ label }) => label).filter((label) => label.startsWith("blocks.0.mlp.fc2 columns "));
+    assert.ok(labels.length >= 2);
+    using model = await loadRandom(split, { device });
+    const report = await model.selfTest();
+    assert.equal([report.failures, report.untested], [[], []]);
+    assert.ok(labels.every((label) => report.tested.includes(label) && report.tested.includes(`${label} of 3 images`)));
+    const label = labels.at(-1)!;
+    const { routine } = parts.plan.programs.infer[1]!.dispatches.find((dispatch) => dispatch.label === label)!;
+    using wrong = await loadRandom(withKernels(split, mutated(parts, ...parts.plan.routines.find(({ id }) => id === routine)!.choices.flatMap(({ launches }) => launches.map(({ kernel }) => kernel)))), { device });
+    assert.ok((await wrong.selfTest()).failures.some(({ dispatch }) => dispatch === `${label} of 3 images`));
+  });
+
+  for (const rescale of ["after", "before"] as const) {
+    test(`what prepares images is compared with the CPU, and refused where it is wrong: rescale ${rescale}`, async () => {
+      const photographed = definitionOf({ ...spec, preprocess: { ...spec.preprocess, rescale } });
+      using model = await loadRandom(photographed, { device });
+      assert.equal((await model.selfTest()).images, { wrong: undefined });
+      const texture = device.createTexture({ size: [40, 50], format: "rgba8unorm", usage: 1 });
+      const pixels = { data: new Uint8Array(4 * 40 * 50), width: 40, height: 50 };
+      const expected = [...(await model.run(pixels))["logits"]!];
+      assert.equal([...(await model.run(texture))["logits"]!], expected);
+      const { imageKernels } = await photographed.images!();
+      // The last of the pixels that a value is made of is left out.
+      for (const which of ["rows", "columns"] as const) {
+        const images = () => Promise.resolve({ imageKernels: { ...imageKernels, [which]: { ...imageKernels[which], code: imageKernels[which].code.replace("i < count", "i + 1u < count") } } });
+        const notices: string[] = [];
+        using wrong = await loadRandom({ ...photographed, images }, { device, selfTest: which === "rows", onNotice: (text) => notices.push(text) });
+        const report = await wrong.selfTest();
+        assert.ok(report.passed && report.images?.wrong, `${which}: ${JSON.stringify(report.images)}`);
+        assert.ok(notices.some((text) => /^images that this device prepares have \S+ where \S+ is right: frames, canvases and textures are refused$/.test(text)));
+        const error = await rejection(wrong.run(texture));
+        assert.instance(error, InputError);
+        assert.match(error.message, /give pixels, files or f32 values/);
+        assert.equal([...(await wrong.run(pixels))["logits"]!], expected);
+      }
+      // Kernels that the device does not compile keep nobody from the model.
+      using other = await loadRandom({ ...photographed, images: () => Promise.resolve({ imageKernels: { ...imageKernels, rows: { ...imageKernels.rows, code: "fn other() {}" } } }) }, { device, selfTest: true });
+      const { passed, images, untested } = await other.selfTest();
+      assert.equal([passed, images, untested.length], [true, undefined, 1]);
+      assert.match(untested[0]!, /^the preparation of images \(/);
+      texture.destroy();
+    });
+  }
+
+  test("what a self-test chose holds when other ways are chosen, and on the device after", async () => {
+    using whole = await loadRandom(definition);
+    const routine = sound.plan.routines.find(({ id, choices }) => choices.length > 1 && changes(whole.routines.get(id)!.choice.launches.at(-1)!.kernel))!;
+    const { choice } = whole.routines.get(routine.id)!;
+    const wrong = ofVariants(mutated(sound, choice.launches.at(-1)!.kernel));
+    using model = await loadRandom(wrong);
+    const { failures } = await model.selfTest();
+    const { instead } = failures.find(({ routine: id }) => id === routine.id)!;
+    assert.ok(instead !== undefined);
+    const other = sound.plan.routines.find(({ id }) => id !== routine.id)!;
+    await model.choose({ [other.id]: model.routines.get(other.id)!.choice.name });
+    assert.is(model.routines.get(routine.id)!.choice.name, instead);
+    for (let lost = 0; lost < 2; lost++) {
+      model.device.destroy();
+      await model.run(image);
+      assert.is(model.routines.get(routine.id)!.choice.name, instead, `after ${lost + 1} devices`);
+      await model.choose({});
+    }
+  });
+
+  test("a self-test that is aborted leaves every kernel as it was", async () => {
+    using whole = await loadRandom(definition, { device });
+    const routine = sound.plan.routines.find(({ id, choices }) => choices.length > 1 && changes(whole.routines.get(id)!.choice.launches.at(-1)!.kernel))!;
+    const stop = new AbortController();
+    using model = await loadRandom(ofVariants(mutated(sound, whole.routines.get(routine.id)!.choice.launches.at(-1)!.kernel)), { device, onNotice: (text) => / is used instead$/.test(text) && stop.abort(new Error("enough")) });
+    const before = [...(await model.run(image))["logits"]!];
+    assert.not.equal(before, right);
+    assert.is((await rejection(model.selfTest({ signal: stop.signal }))).message, "enough");
+    assert.equal([...(await model.run(image))["logits"]!], before);
+    // In the last of its work as well, when all kernels are known.
+    const { engine } = model["runner"];
+    const ends = new AbortController();
+    const reference: Reference = { seed: "", model: sound.plan.model, output: "logits", at: [0], get expected() { ends.abort(new Error("late")); return [0]; }, scale: 1e9, by: "" };
+    const { selfTests: tests } = await definition.selfTests!();
+    assert.is((await rejection(selfTest({ ...engine, reference }, { tests: tests[0]!, images: undefined }, () => undefined, ends.signal))).message, "late");
+    assert.equal([...(await model.run(image))["logits"]!], before);
+  });
 
   test("load with selfTest refuses a package without, and what is no boolean", async () => {
     const { selfTests: _, ...without } = definition;

@@ -1,6 +1,6 @@
 /** Definitions of small models, and what loading them needs. */
 import { imageColumns, imageRows } from "../../compiler/kernels/image.js";
-import { makePlan } from "../../compiler/plan/plan.js";
+import { makePlan, type PlanOptions } from "../../compiler/plan/plan.js";
 import { selfTests } from "../../compiler/plan/self-test.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { randomWeights } from "../../compiler/measure/random-weights.js";
@@ -9,8 +9,8 @@ import * as node from "../../runtime/node.js";
 import type { AnyOutputs } from "./packages.js";
 
 /** A spec as its package would hand it over. */
-export function definitionOf(spec: unknown, platform: Partial<Platform> = {}): ModelDefinition {
-  const made = resolve(spec).dtype.map((dtype) => makePlan(resolve(spec), { dtype }));
+export function definitionOf(spec: unknown, platform: Partial<Platform> = {}, options: PlanOptions = {}): ModelDefinition {
+  const made = resolve(spec).dtype.map((dtype) => makePlan(resolve(spec), { ...options, dtype }));
   const { plan } = made[0]!;
   const arithmetic = plan.preprocess.rescale === "before" ? "floats" : "bytes";
   const [first, ...rest] = made.map(({ plan: own, kernels, recipe }): Variant => ({ plan: own, kernels: Object.fromEntries(kernels.map(({ id, code }) => [id, code])), recipe }));
@@ -19,7 +19,7 @@ export function definitionOf(spec: unknown, platform: Partial<Platform> = {}): M
     variants: [first!, ...rest],
     command: "npx vitc compile spec.json",
     platform: () => Promise.resolve({ ...node, tuned: () => Promise.resolve([]), ...platform }),
-    selfTests: () => Promise.resolve({ selfTests: made.map(({ lowered, steps, plan: { dtype } }) => selfTests(lowered, steps[0]!, dtype)) }),
+    selfTests: () => Promise.resolve({ selfTests: made.map(selfTests) }),
     images: () => Promise.resolve({ imageKernels: { rows: imageRows(arithmetic), columns: imageColumns(arithmetic) } }),
   };
 }

@@ -21,8 +21,9 @@ import { suite } from "../tools/suite.js";
 const test = suite("what self-tests expect");
 
 /** A step's whole result, by the whole node and all that makes its weights. */
-function wholeResult({ lowered, steps }: CompiledPlan, dtype: "f32" | "f16", { dispatch, routine }: SelfTest): Float64Array {
-  const { node } = steps[0]![dispatch]!;
+function wholeResult({ graphs, steps }: CompiledPlan, dtype: "f32" | "f16", { profile = 0, dispatch, routine }: SelfTest): Float64Array {
+  const { node } = steps[profile]![dispatch]!;
+  const lowered = graphs[profile]!;
   const index = indexGraph(lowered);
   const storage = assignStorage(lowered, dtype);
   const needed = new Set<Value>(node.inputs);
@@ -43,14 +44,17 @@ function wholeResult({ lowered, steps }: CompiledPlan, dtype: "f32" | "f16", { d
 }
 
 /** Checks a spec's tests, and returns how many elements they have. */
-function check(spec: unknown, dtype: "f32" | "f16"): number {
-  const compiled = makePlan(resolve(spec), { dtype });
-  const tests = selfTests(compiled.lowered, compiled.steps[0]!, dtype);
-  assert.equal(tests.map(({ routine }) => routine).toSorted(), compiled.plan.routines.map(({ id }) => id).filter((id) => compiled.steps[0]!.some(({ routine }) => routine.id === id)).toSorted());
+function check(spec: unknown, dtype: "f32" | "f16", bindingBytes?: number): number {
+  const compiled = makePlan(resolve(spec), { dtype, bindingBytes });
+  const tests = selfTests(compiled);
+  assert.equal(tests.map(({ routine }) => routine).toSorted(), compiled.plan.routines.map(({ id }) => id).toSorted());
   for (const each of tests) {
+    const { columns } = compiled.steps[each.profile ?? 0]![each.dispatch]!;
     const whole = wholeResult(compiled, dtype, each);
-    const scale = Math.sqrt(whole.reduce((sum, value) => sum + value * value, 0) / whole.length);
-    assert.ok(each.at.length >= Math.min(whole.length, 12), `${each.routine}: ${each.at.length} elements`);
+    const own = columns ? whole.filter((_, i) => i % columns.all >= columns.first && i % columns.all < columns.first + columns.cols) : whole;
+    const scale = Math.sqrt(own.reduce((sum, value) => sum + value * value, 0) / own.length);
+    assert.ok(each.at.length >= Math.min(own.length, 12) / (each.profile === undefined ? 1 : 2), `${each.routine}: ${each.at.length} elements`);
+    if (columns) assert.ok(each.at.every((element) => element % columns.all >= columns.first && element % columns.all < columns.first + columns.cols));
     each.at.forEach((element, i) => {
       const error = Math.abs(each.expected[i]! - whole[element]!);
       assert.ok(error <= 1e-6 * (Math.abs(whole[element]!) + scale), `${compiled.plan.name} ${each.routine}: element ${element} is ${each.expected[i]}, and ${whole[element]} in the whole result`);
@@ -86,10 +90,29 @@ test("several images at once: rows, windows, queries and maps of each", () => {
   check({ ...spec, stem: [{ channels: 4, kernel: 3, stride: 1 }] }, "f32");
 });
 
+test("every batch of a package: its routines have tests of their own, and what it shares with a smaller one has one test", () => {
+  const spec = { name: "batches", image: 16, patch: 8, dim: 16, depth: 2, heads: 2, classes: 5, outputs: ["blocks.0.attn"], mlp: { gate: "packed", norm: true }, norm: { kind: "rms" } };
+  for (const dtype of ["f32", "f16"] as const) {
+    check({ ...spec, batch: [1, 4, 9] }, dtype);
+    const [alone, both] = [[1], [1, 4]].map((batch) => selfTests(makePlan(resolve({ ...spec, batch }), { dtype })));
+    assert.equal(both!.slice(0, alone!.length), alone);
+    assert.ok(both!.slice(alone!.length).every(({ profile, at, operands }) => profile === 1 && at.at(-1)! === (operands.find(({ kind }) => kind === "output") as { size: number }).size - 1));
+  }
+});
+
+test("products that are split over several bindings: each part in its own columns, what is updated in place in all of them", () => {
+  const spec = { name: "split", image: 16, patch: 8, dim: 64, depth: 2, heads: 2, classes: 300, batch: [1, 3] };
+  // Half of fc2's 256 rows and 64 columns.
+  const { steps } = makePlan(resolve(spec), { bindingBytes: 32768 });
+  assert.ok(steps[0]!.filter(({ columns, node }) => columns && node.op === "gemm" && node.attrs.residual).length > 2);
+  check(spec, "f32", 32768);
+  check(spec, "f16", 16384);
+});
+
 test("ViT-L: every routine is tested, within 3 KB gzip, and computing them takes a second of the processor at most", () => {
   const compiled = makePlan(resolve(vitLarge));
   const before = process.cpuUsage();
-  const tests = selfTests(compiled.lowered, compiled.steps[0]!, "f32");
+  const tests = selfTests(compiled);
   const { user } = process.cpuUsage(before);
   assert.is(tests.length, compiled.plan.routines.length);
   assert.ok(JSON.stringify(tests).length < 12_000, `${JSON.stringify(tests).length} bytes`);
