@@ -3,6 +3,7 @@
 import { formed, type Formed } from "./forms.js";
 import type { Naming, PackedTensor, TensorForm, WeightRecipe, WeightSource, WeightStep } from "./plan.js";
 import type { FileTensor } from "./file-tensors.js";
+import { renumbered } from "./steps.js";
 
 /** A recipe in the words of a file. */
 export interface Followed {
@@ -202,12 +203,4 @@ function restated(tensor: PackedTensor, parts: ReadonlyMap<string, Part>): Packe
   const next = sources.length + steps.length;
   steps.push(...tensor.steps.map((step) => renumbered(step, (of) => results[of] ?? next + of - results.length)));
   return { ...tensor, sources, steps };
-}
-
-/** A step that reads other registers. */
-function renumbered(step: WeightStep, register: (of: number) => number): WeightStep {
-  if (!("of" in step)) return step;
-  const of = typeof step.of === "number" ? register(step.of) : step.of.map(register);
-  // As many registers as before, which is all that the op's type asks.
-  return { ...step, of } as WeightStep;
 }

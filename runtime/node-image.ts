@@ -84,13 +84,16 @@ function loadSharp(): Promise<OpenSharp> {
   return (opened ??= importSharp());
 }
 
+/** Photographs cannot be decoded here, whatever is wrong or right with them. */
+export class DecoderError extends InputError {}
+
 async function importSharp(): Promise<OpenSharp> {
   const entry = resolvePackage("sharp");
-  if (entry === undefined) throw new InputError("photographs are decoded by the npm package sharp, which is not installed: npm install sharp, or give pixels {data, width, height}");
+  if (entry === undefined) throw new DecoderError("photographs are decoded by the npm package sharp, which is not installed: npm install sharp, or give pixels {data, width, height}");
   try {
     return ((await import(pathToFileURL(entry).href)) as { readonly default: OpenSharp }).default;
   } catch (cause) {
-    throw new InputError(`the npm package sharp is installed and did not load: ${messageOf(cause)}`, { cause });
+    throw new DecoderError(`the npm package sharp is installed and did not load: ${messageOf(cause)}`, { cause });
   }
 }
 
@@ -133,7 +136,7 @@ function opaque(name: string, data: Uint8Array): Uint8Array {
 async function checkFile(path: string): Promise<void> {
   const file = await stat(path).catch((cause: unknown) => {
     if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") throw new InputError(`there is no file ${path}`);
-    throw new InputError(`${path} cannot be opened: ${reason(cause)}`);
+    throw new InputError(`${path} cannot be opened: ${reason(cause)}`, { cause });
   });
   // A pipe or a device would be waited on for ever.
   if (!file.isFile()) throw new InputError(`${path} is ${file.isDirectory() ? "a folder" : "not a regular file"}: name an image file`);

@@ -290,14 +290,12 @@ export type WeightStep =
 export interface PackedTensor {
   /** The parameter in the model: `blocks.0.attn.qkv.weight`. */
   readonly name: string;
-  /** Index of the weight buffer, and the byte offset in it: a multiple of 256, but for parts of what is joined. */
+  /** Index of the weight buffer, and the byte offset in it (a multiple of 256). */
   readonly buffer: number;
   readonly offset: number;
   readonly dtype: DType;
   /** Shape after the steps; the values are rounded to `dtype` and written at the offset. */
   readonly shape: readonly number[];
-  /** Elements from one row of a matrix to the next, where other parts of a joined matrix lie between them. Default: those of a row. */
-  readonly stride?: number;
   readonly sources: readonly WeightSource[];
   readonly steps: readonly WeightStep[];
 }

@@ -96,7 +96,7 @@ function concat(parts: readonly Register[], axis: number): Register | string {
   const extent = parts.reduce((sum, { shape }) => sum + shape[axis]!, 0);
   const [rows, inner] = around(first.shape, axis);
   const shape = first.shape.with(axis, extent);
-  if (rows === 1) return inParts(shape, (start, end) => joined(parts, start, end), () => joined(parts, 0, extent * inner));
+  if (rows === 1) return inParts(shape, (start, end) => joined(parts, start, end), () => (parts.length === 1 ? first.data : joined(parts, 0, extent * inner)));
   const wide = parts.find(({ data }) => data instanceof Float64Array) ?? first;
   const result = like(wide.data, rows * extent * inner);
   let offset = 0;

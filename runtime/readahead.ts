@@ -58,9 +58,13 @@ export function readAhead(source: WeightsSource, uses: readonly FileTensor[], si
   let wanted = 0;
   let held = 0;
   let underWay = 0;
+  /** Why the load is over: whatever has not begun is not read any more. */
+  let failure: { readonly error: unknown } | undefined;
+  /** Whether the source puts bytes into memory that it is given. */
+  let fills = true;
 
   const startMore = (): void => {
-    while (started < queue.length && underWay < readsAtOnce && (started < wanted || held + queue[started]!.bytes <= aheadBytes)) {
+    while (started < queue.length && (failure || (underWay < readsAtOnce && (started < wanted || held + queue[started]!.bytes <= aheadBytes)))) {
       const extent = queue[started++]!;
       held += extent.bytes;
       underWay++;
@@ -70,12 +74,17 @@ export function readAhead(source: WeightsSource, uses: readonly FileTensor[], si
   for (const extent of queue) {
     const { offset, bytes } = extent;
     const content = new Promise<void>((begin) => (extent.begin = begin)).then(async () => {
-      const buffer = buffers.take(bytes);
       try {
+        if (failure) throw failure.error;
+        const buffer = fills ? buffers.take(bytes) : undefined;
         const read = await readExactly(source, offset, bytes, signal, buffer);
-        extent.drop = () => buffers.give(buffer, read);
+        fills = read.buffer === buffer?.buffer;
+        if (fills) extent.drop = () => buffers.give(read);
         arrived(bytes);
         return read;
+      } catch (error) {
+        failure ??= { error };
+        throw error;
       } finally {
         underWay--;
         startMore();
@@ -112,19 +121,18 @@ function tensorBytes(pieces: readonly Uint8Array<ArrayBuffer>[], from: number, l
   return {
     length,
     part(start, end, memory) {
-      let before = -from;
-      let joined: Uint8Array<ArrayBuffer> | undefined;
-      for (const piece of pieces) {
-        const [first, last] = [Math.max(start - before, 0), Math.min(end - before, piece.length)];
-        if (first < last) {
-          const bytes = piece.subarray(first, last);
-          if (bytes.length === end - start) return bytes;
-          joined ??= new Uint8Array(memory(end - start), 0, end - start);
-          joined.set(bytes, before + first - start);
-        }
-        before += piece.length;
+      if (start === end) return new Uint8Array();
+      // All pieces but the last are of one size.
+      const size = pieces[0]!.length;
+      const [first, last] = [from + start, from + end];
+      const begin = Math.floor(first / size);
+      if (last <= (begin + 1) * size) return pieces[begin]!.subarray(first - begin * size, last - begin * size);
+      const joined = new Uint8Array(memory(end - start), 0, end - start);
+      for (let i = begin; i * size < last; i++) {
+        const bytes = pieces[i]!.subarray(Math.max(first - i * size, 0), last - i * size);
+        joined.set(bytes, Math.max(i * size - first, 0));
       }
-      return joined ?? new Uint8Array();
+      return joined;
     },
   };
 }

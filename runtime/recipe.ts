@@ -9,8 +9,9 @@ import { around, equalShapes, foldNormScale, foldNormShift, inParts, like, partO
 import type { PackedTensor, WeightSource, WeightStep } from "./plan.js";
 import type { RareStep } from "./rare-steps.js";
 import { elementCount } from "./file-tensors.js";
-import { operands, packRows, rowWiseOf } from "./row-blocks.js";
+import { packRows, rowWiseOf } from "./row-blocks.js";
 import { quote } from "./source.js";
+import { operands } from "./steps.js";
 import { transpose } from "./transpose.js";
 import { Workspace } from "./workspace.js";
 
@@ -35,12 +36,18 @@ export async function packTensor(tensor: PackedTensor, read: Parameters<typeof p
   return whole!;
 }
 
-/** Writes elements of a packed tensor, from `at` on, where they belong: row by row where other parts of a joined matrix lie between the rows. */
-export async function place({ buffer, offset, shape, stride }: PackedTensor, data: Packed, at: number, write: (buffer: number, offset: number, data: Packed) => void | Promise<void>): Promise<void> {
-  const columns = stride === undefined ? data.length : shape[1]!;
+/** A packed tensor, or a part of one that is joined: see `joined.ts`. */
+export interface PackedPart extends PackedTensor {
+  /** Elements from one row of a matrix to the next, where other parts lie between them. Default: those of a row. */
+  readonly stride?: number;
+}
+
+/** Writes elements of a packed tensor, from `at` on, where they belong: row by row where other parts lie between the rows. */
+export async function place({ buffer, offset, shape, stride }: PackedPart, data: Packed, at: number, write: (buffer: number, offset: number, data: Packed) => void | Promise<void>): Promise<void> {
+  if (stride === undefined) return write(buffer, offset + at * data.BYTES_PER_ELEMENT, data);
+  const columns = shape[1]!;
   for (let i = 0; i < data.length; i += columns) {
-    const to = stride === undefined ? at : ((at + i) / columns) * stride;
-    const waits = write(buffer, offset + to * data.BYTES_PER_ELEMENT, data.subarray(i, i + columns));
+    const waits = write(buffer, offset + ((at + i) / columns) * stride * data.BYTES_PER_ELEMENT, data.subarray(i, i + columns));
     if (waits) await waits;
   }
 }

@@ -5,9 +5,11 @@
  */
 
 import { firstNotFinite, type Floats } from "./decode.js";
+import { elementCount } from "./file-tensors.js";
 import { areVectors, equalShapes, foldNormScale, partOf, scaleChannels, scaledMeans, scaleRows, type Register } from "./folds.js";
 import type { PackedTensor, WeightStep } from "./plan.js";
 import type { WriteStrip } from "./recipe.js";
+import { operands } from "./steps.js";
 import { transposePlane } from "./transpose.js";
 import type { Workspace } from "./workspace.js";
 
@@ -18,8 +20,6 @@ type Half = typeof import("./half.js");
 const blockElements = 65536;
 
 const isRowStep = (step: WeightStep | undefined): step is RowStep => step?.op === "foldNormScale" || step?.op === "scaleRows" || step?.op === "scaleChannels";
-/** Which registers a step reads. */
-export const operands = (step: WeightStep): readonly number[] => ("of" in step ? [step.of].flat() : []);
 
 /** Steps that treat each row for itself, then a transpose, and zeros behind rows and columns if the kernels want some. */
 export interface RowWise {
@@ -52,14 +52,14 @@ export async function packRows({ sources, steps, shape }: PackedTensor, { from, 
   const rowSteps = steps.slice(from, from + stepCount).filter(isRowStep);
   const matrix = registers[operands(steps[from]!)[0]!];
   const [rows = 0, width = 0] = matrix?.shape ?? [];
-  const [height = 0, stride = 0] = shape;
+  const [height = 0, across = 0] = shape;
   const pad = steps.at(-1)!;
   const padded = pad.op === "pad";
-  const fits = padded ? equalShapes(pad.shape, shape) && height >= width && stride >= rows : equalShapes(shape, [width, rows]);
-  if (matrix?.shape.length !== 2 || shape.length !== 2 || sources.length + from !== registers.length || !fits) return false;
+  const fits = padded ? equalShapes(pad.shape, shape) && height >= width && across >= rows : equalShapes(shape, [width, rows]);
+  if (matrix?.shape.length !== 2 || shape.length !== 2 || sources.length + from !== registers.length || !fits || elementCount(shape) === 0) return false;
 
-  const [strip, means] = stripOf(rowSteps, matrix, registers, height, (height * stride * (half ? 2 : 4)) / workspace.stripBytes);
-  const length = Math.min(strip, height) * stride;
+  const [strip, means] = stripOf(rowSteps, matrix, registers, height, (height * across * (half ? 2 : 4)) / workspace.stripBytes);
+  const length = Math.min(strip, height) * across;
   const result = half ? new Uint16Array(workspace.take("packed", length * 2), 0, length) : new Float32Array(workspace.take("packed", length * 4), 0, length);
   const most = Math.max(1, Math.floor(blockElements / Math.min(strip, width)));
   const area = most * Math.min(strip, width);
@@ -68,7 +68,7 @@ export async function packRows({ sources, steps, shape }: PackedTensor, { from, 
   const rounded = new Uint16Array(workspace.take("rounded", half ? area * 2 : 0));
   const lost = new Float64Array(half && balanced ? rows : 0);
   for (let column = 0; column < height; column += strip) {
-    const part = result.subarray(0, (Math.min(column + strip, height) - column) * stride);
+    const part = result.subarray(0, (Math.min(column + strip, height) - column) * across);
     if (padded) part.fill(0);
     const columns = Math.max(0, Math.min(column + strip, width) - column);
     let moved = rowSteps.length === 0;
@@ -80,18 +80,18 @@ export async function packRows({ sources, steps, shape }: PackedTensor, { from, 
         block = ofRows(step, block, { row, rows, column, width, means }, registers, scratch);
         if (typeof block === "string") return false;
       }
-      if (part instanceof Float32Array) transposePlane(block.data, 0, columns, part, row, stride, columns, count);
+      if (part instanceof Float32Array) transposePlane(block.data, 0, columns, part, row, across, columns, count);
       else {
         transposePlane(block.data, 0, columns, turned, 0, count, columns, count);
         const values = turned.subarray(0, block.data.length);
         const words = rounded.subarray(0, values.length);
         if (balanced) half!.toHalvesBalanced(values, count, words, lost.subarray(row, row + count));
         else half!.toHalves(values, words);
-        for (let i = 0; i < columns; i++) part.set(words.subarray(i * count, (i + 1) * count), i * stride + row);
+        for (let i = 0; i < columns; i++) part.set(words.subarray(i * count, (i + 1) * count), i * across + row);
       }
     }
     if (part instanceof Uint16Array ? half!.firstBeyondHalf(part) >= 0 : !moved && firstNotFinite(part) >= 0) return false;
-    await write(part, column * stride);
+    await write(part, column * across);
   }
   return true;
 }
@@ -100,7 +100,7 @@ export async function packRows({ sources, steps, shape }: PackedTensor, { from, 
 function stripOf(rowSteps: readonly RowStep[], matrix: Register, registers: readonly Register[], height: number, strips: number): readonly [strip: number, means: Float64Array | undefined] {
   const [first, ...others] = rowSteps;
   // A mean of what other steps made would take all of them on all columns.
-  if (strips <= 1 || others.some(({ op }) => op === "foldNormScale")) return [height, undefined];
+  if (strips <= 2 || others.some(({ op }) => op === "foldNormScale")) return [height, undefined];
   // Writes to a buffer begin at whole words, also those of halves.
   const strip = 2 * Math.ceil(height / Math.ceil(strips) / 2);
   return [strip, first?.op === "foldNormScale" && first.centre ? scaledMeans(matrix, registers[first.of[1]]!) : undefined];

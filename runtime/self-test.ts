@@ -7,7 +7,7 @@ import { DeviceLostError, SelfTestError, VitcError } from "./errors.js";
 import { halfValue, toHalves } from "./half.js";
 import type { Engine } from "./load.js";
 import type { Choice, DType, Plan, SelfTest, View } from "./plan.js";
-import { packTensor, place } from "./recipe.js";
+import { packTensor } from "./recipe.js";
 import { seededValues } from "./seeded.js";
 import { preparedTwice } from "./self-test-images.js";
 import { elements } from "./tensor.js";
@@ -294,16 +294,11 @@ async function operandsOf({ variant: { plan, recipe }, opened: { device } }: Eng
   );
 }
 
-async function packedAt({ tensors }: Engine["variant"]["recipe"], [name, offset, bytes]: View): Promise<ArrayBufferView<ArrayBuffer>> {
-  // One, or the parts of a joined matrix: the verifier of plans saw to it that they lie there.
-  const parts = tensors.filter((packed) => `weights.${packed.buffer}` === name && packed.offset >= offset && packed.offset < offset + bytes);
-  const memory = new ArrayBuffer(bytes);
-  for (const part of parts) {
-    const packed = await packTensor(part, (source) => Promise.resolve(seededValues(source.names[0]!, source.shape, "parameter")));
-    const whole = packed instanceof Uint16Array ? new Uint16Array(memory) : new Float32Array(memory);
-    await place(part, packed, 0, (_buffer, at, rows) => whole.set(rows, (at - offset) / rows.BYTES_PER_ELEMENT));
-  }
-  return new Uint8Array(memory);
+async function packedAt({ tensors }: Engine["variant"]["recipe"], [name, offset]: View): Promise<ArrayBufferView<ArrayBuffer>> {
+  // The verifier of plans saw to it that one lies there.
+  const tensor = tensors.find((packed) => `weights.${packed.buffer}` === name && packed.offset === offset)!;
+  const packed = await packTensor(tensor, (source) => Promise.resolve(seededValues(source.names[0]!, source.shape, "parameter")));
+  return packed instanceof Uint16Array ? wholeWords(packed) : packed;
 }
 
 /** Writes are of whole words. */

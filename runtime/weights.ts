@@ -6,7 +6,7 @@ import { WeightsError } from "./errors.js";
 import { equalShapes } from "./folds.js";
 import type { PackedTensor, WeightRecipe, WeightSource } from "./plan.js";
 import { readAhead, type TensorBytes } from "./readahead.js";
-import { packStrips, packTensor, place, type Packed, type ReadValues, type WriteStrip } from "./recipe.js";
+import { packStrips, packTensor, place, type Packed, type PackedPart, type ReadValues, type WriteStrip } from "./recipe.js";
 import { elementCount, type FileTensor, type SafetensorsFile } from "./file-tensors.js";
 import { quote, withSignal, type WeightsSource } from "./source.js";
 import { openFile } from "./weight-file.js";
@@ -124,8 +124,12 @@ export async function loadWeights(recipe: WeightRecipe, input: WeightsInput, opt
 
 async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSource, file: SafetensorsFile, signal: AbortSignal, options: LoadOptions): Promise<number> {
   // What is made of a large tensor goes together, wherever the vectors lie that are put into it.
-  const main = ({ sources }: PackedTensor): FileTensor | undefined => sources.map((wanted) => resolve(wanted, file)).reduce<FileTensor | undefined>((most, each) => (most && most.bytes >= each.bytes ? most : each), undefined);
-  const ordered = tensors.map((tensor) => ({ tensor, first: main(tensor)?.offset ?? source.size })).sort((a, b) => a.first - b.first);
+  const largest = ({ sources }: PackedTensor): FileTensor | undefined => {
+    const read = sources.map((wanted) => resolve(wanted, file));
+    return read.find(({ bytes }) => bytes === Math.max(...read.map((each) => each.bytes)));
+  };
+  const parts = !options.whole && tensors.some(joinsLarge) ? await splitJoined(tensors) : tensors;
+  const ordered = parts.map((tensor) => ({ tensor, first: largest(tensor)?.offset ?? source.size })).sort((a, b) => a.first - b.first);
   const uses = ordered.flatMap(({ tensor }) => tensor.sources.map((wanted) => resolve(wanted, file)));
 
   let loaded = file.dataOffset;
@@ -141,16 +145,28 @@ async function loadTensors(tensors: readonly PackedTensor[], source: WeightsSour
   let rested = performance.now();
   for (const { tensor } of ordered) {
     const read = async (wanted: WeightSource, i: number): Promise<ReadValues> => valuesOf(wanted, file, await reads.read(resolve(wanted, file)), (use, size) => workspace.take(`${use} of source ${i}`, size));
-    const write: WriteStrip = (data, at) => place(tensor, data, at, options.upload);
+    const write: WriteStrip = async (data, at) => {
+      await place(tensor, data, at, options.upload);
+      if (performance.now() - rested > busyMilliseconds) {
+        await new Promise((wake) => setTimeout(wake, 0));
+        rested = performance.now();
+      }
+      signal.throwIfAborted();
+    };
     await (options.whole ? write(await packTensor(tensor, read, workspace), 0) : packStrips(tensor, read, write, workspace));
     for (const wanted of tensor.sources) reads.release(resolve(wanted, file));
-    if (performance.now() - rested > busyMilliseconds) {
-      await new Promise((wake) => setTimeout(wake, 0));
-      rested = performance.now();
-    }
-    signal.throwIfAborted();
   }
   return total;
+}
+
+/** Elements of a tensor of which no two should be in memory: 16 MB of f32. */
+const largeElements = 2 ** 22;
+
+const joinsLarge = ({ sources }: PackedTensor): boolean => sources.filter(({ shape }) => elementCount(shape) >= largeElements).length > 1;
+
+async function splitJoined(tensors: readonly PackedTensor[]): Promise<readonly PackedPart[]> {
+  const { partsOf } = await import("./joined.js");
+  return tensors.flatMap((tensor) => (joinsLarge(tensor) ? partsOf(tensor) : [tensor]));
 }
 
 /** The elements of a tensor of the file, decoded when they are read: of two-byte types f32 takes twice the memory. */

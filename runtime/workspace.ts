@@ -7,7 +7,7 @@
 export class Workspace {
   readonly #kept = new Map<string, ArrayBuffer>();
 
-  /** @param stripBytes of a packed matrix that are made at once */
+  /** @param stripBytes of a packed matrix that are made at once, of one that has more than twice as many */
   constructor(readonly stripBytes: number = 8 * 1024 * 1024) {}
 
   /** At least `bytes` bytes, with whatever this use left in them: what was taken for it before is given up. */
@@ -31,8 +31,8 @@ export class ReadBuffers {
     return new Uint8Array(this.#spare.pop() ?? new ArrayBuffer(this.size), 0, bytes);
   }
 
-  /** Takes a buffer back after what was read is used; a source that returned memory of its own keeps it from being of use. */
-  give(buffer: Uint8Array<ArrayBuffer>, returned: Uint8Array<ArrayBuffer>): void {
-    if (returned.buffer === buffer.buffer) this.#spare.push(buffer.buffer);
+  /** Takes a buffer back after what was read is used. */
+  give({ buffer }: Uint8Array<ArrayBuffer>): void {
+    this.#spare.push(buffer);
   }
 }

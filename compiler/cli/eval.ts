@@ -12,7 +12,7 @@ import { plural, table } from "./format.js";
 import { evalShape, type EvalReport } from "./json-eval.js";
 import { adapterOption, digits, percent } from "./measure-options.js";
 import { decidedText, dtypeOption, jsonOption, robustOption, skipBrokenOption } from "./options.js";
-import { openImages, skipping, type Inputs, type Skipped } from "./run-inputs.js";
+import { openImages, SkippedImages, type Inputs } from "./run-inputs.js";
 import { describeAdapter, duration, loadModel, topOption, weightsOf, type ModelOptions } from "./run-model.js";
 import { importPackage, planOf, type AnyOutputs } from "./run-package.js";
 import { expectReplaceable, expectWritable, writeWhole } from "./write-whole.js";
@@ -72,8 +72,8 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
   const data = resolve(cli.cwd, options.data);
   const weights = await weightsOf(options.weights, found, cli.cwd);
   const output = options.output === undefined ? undefined : await expectOutput(options.output, [{ file: weights, what: "the weight file" }, { file: data, what: "the file of labels" }, ...images.map(({ path }) => ({ file: path, what: "one of the images" }))], options.force, cli.cwd);
-  const skipped: Skipped[] = [];
-  const inputs = await openImages(images, plan, skipping(cli, options.skipBroken, skipped));
+  const skipped = new SkippedImages(cli);
+  const inputs = await openImages(images, plan, options.skipBroken === true ? skipped.skip : undefined);
   const started = performance.now();
   const model = await loadModel(cli, found, weights, options, onNotice);
   try {
@@ -105,14 +105,14 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
       perClass: perClass.map(({ class: index, ...rest }) => ({ ...named(index), ...rest })),
       confusions: confusions.map(({ label, predicted, count }) => ({ label: named(label), predicted: named(predicted), count })),
       predictions: predictions.map(({ image, prediction: { label, predicted, ...rest } }) => ({ input: image.name, label: named(label), predicted: named(predicted), ...rest })),
-      skipped,
+      skipped: skipped.list,
       ...(output !== undefined && { output }),
     };
     if (output !== undefined) await writeWhole(output, csvOf(report), cli);
     if (options.json === true) return cli.json(evalShape, report);
     cli.print(text(report));
     cli.say(`${plan.name} in ${dtype} on ${describeAdapter(adapter)}: ${plural(report.images, "image")} in ${duration(runSeconds)} (${digits(report.imagesPerSecond)} images/s), ${duration(totalSeconds)} with reading the files, after ${duration(loadSeconds)} of loading; kernels by ${decidedText(report.decided)}`);
-    if (skipped.length > 0) cli.say(`left out ${plural(skipped.length, "image")} that cannot be read; no figure counts them`);
+    if (skipped.count > 0) cli.say(`left out ${plural(skipped.count, "image")} that cannot be read; no figure counts them`);
     if (output !== undefined) cli.say(`wrote ${relative(cli.cwd, output)}`);
   } finally {
     model.dispose();

@@ -1,6 +1,6 @@
 /** Writing packed weights: a folder of shards and their manifest, whole or not at all. */
 import { createHash, randomBytes } from "node:crypto";
-import { access, mkdir, open, readFile, rename, rm, rmdir } from "node:fs/promises";
+import { access, mkdir, open, readFile, rename, rm, rmdir, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { packedFormat, packedVersion, type PackedManifest, type PackedVariant, type Shard } from "../../runtime/packed.js";
 import type { Plan } from "../../runtime/plan.js";
@@ -38,6 +38,7 @@ export class ShardFolder {
   private readonly temporary = new Set<string>();
   /** Files of ours that are there now and were not before. */
   private readonly added = new Set<string>();
+  private readonly writing: VariantShards[] = [];
   private published = false;
 
   private constructor(
@@ -65,7 +66,7 @@ export class ShardFolder {
       }
       drafts.push({ ...cut, temporary });
     }
-    return new VariantShards(drafts, async (signal) => {
+    const written = new VariantShards(drafts, async (signal) => {
       const digits = String(drafts.length - 1).length;
       const shards: Shard[] = [];
       for (const [i, { temporary, buffer, offset, bytes }] of drafts.entries()) {
@@ -77,6 +78,8 @@ export class ShardFolder {
       }
       return { dtype, fingerprint, recipe, shards };
     });
+    this.writing.push(written);
+    return written;
   }
 
   /**
@@ -105,6 +108,7 @@ export class ShardFolder {
 
   /** Leaves nothing behind, unless all is published. */
   async discard(): Promise<void> {
+    for (const written of this.writing) await written.close();
     for (const file of this.temporary) await rm(file, { force: true });
     if (this.published) return;
     for (const file of this.added) await rm(file, { force: true });
@@ -130,13 +134,33 @@ export class ShardFolder {
   }
 }
 
+/** A tensor lies in two shards at most. */
+const openAtOnce = 4;
+
 /** The shards of one variant. */
 export class VariantShards {
+  /** Rows of a joined matrix come one by one: files stay open between them. */
+  private readonly open = new Map<Draft, FileHandle>();
+
   constructor(
     private readonly drafts: readonly Draft[],
-    /** Hashes the shards and gives them their names. Nothing may be written afterwards. */
-    readonly finish: (signal: AbortSignal) => Promise<PackedVariant>,
+    private readonly publish: (signal: AbortSignal) => Promise<PackedVariant>,
   ) {}
+
+  /** Hashes the shards and gives them their names. Nothing may be written afterwards. */
+  async finish(signal: AbortSignal): Promise<PackedVariant> {
+    await this.close();
+    return this.publish(signal);
+  }
+
+  /** Closes all files but the `most` that were opened last. */
+  async close(most = 0): Promise<void> {
+    for (const [draft, file] of this.open) {
+      if (this.open.size <= most) return;
+      this.open.delete(draft);
+      await file.close();
+    }
+  }
 
   /** Writes a packed tensor at a byte offset of a weight buffer. It may lie in several shards. */
   async write(buffer: number, offset: number, data: Packed): Promise<void> {
@@ -144,12 +168,10 @@ export class VariantShards {
     for (const draft of this.drafts) {
       const [start, end] = [Math.max(offset, draft.offset), Math.min(offset + bytes.length, draft.offset + draft.bytes)];
       if (draft.buffer !== buffer || start >= end) continue;
-      const file = await open(draft.temporary, "r+");
-      try {
-        for (let at = start; at < end; ) at += (await file.write(bytes, at - offset, end - at, at - draft.offset)).bytesWritten;
-      } finally {
-        await file.close();
-      }
+      const file = this.open.get(draft) ?? (await open(draft.temporary, "r+"));
+      this.open.set(draft, file);
+      await this.close(openAtOnce);
+      for (let at = start; at < end; ) at += (await file.write(bytes, at - offset, end - at, at - draft.offset)).bytesWritten;
     }
   }
 }

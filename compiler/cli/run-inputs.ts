@@ -5,6 +5,7 @@ import { decodeFloats, isFloatType } from "../../runtime/decode.js";
 import { InputError } from "../../runtime/errors.js";
 import type { ImagePixels } from "../../runtime/image.js";
 import { decodeImage, fromPath } from "../../runtime/node.js";
+import { DecoderError } from "../../runtime/node-image.js";
 import { readHeader } from "../../runtime/safetensors.js";
 import { readExactly } from "../../runtime/source.js";
 import { UserError, type Cli } from "./context.js";
@@ -35,22 +36,29 @@ export interface ImageFile {
   readonly where?: string;
 }
 
-/** Told of an image that cannot be read; it is then left out. */
-export type SkipImage = (file: ImageFile, error: Error) => void;
+/** Told of an image that cannot be read, and which of all it is; it is then left out. */
+export type SkipImage = (file: ImageFile, error: Error, place: number) => void;
 
-/** An image that was left out, as `--json` has it. */
-export interface Skipped {
-  readonly input: string;
-  readonly error: string;
-}
+/** The images that `--skip-broken` left out. */
+export class SkippedImages {
+  private readonly byPlace = new Map<number, { readonly input: string; readonly error: string }>();
 
-/** With `--skip-broken`, says each image that is left out and puts it into `skipped`. */
-export function skipping(cli: Cli, wanted: boolean | undefined, skipped: Skipped[]): SkipImage | undefined {
-  if (wanted !== true) return undefined;
-  return ({ name }, { message }) => {
-    skipped.push({ input: name, error: message });
-    cli.say(`left out: ${message}`);
+  constructor(private readonly cli: Cli) {}
+
+  /** Says each image that is left out. */
+  readonly skip: SkipImage = ({ name }, { message }, place) => {
+    this.byPlace.set(place, { input: name, error: message });
+    this.cli.say(`left out: ${message}`);
   };
+
+  get count(): number {
+    return this.byPlace.size;
+  }
+
+  /** In the order of the images, as `--json` has them. */
+  get list(): readonly { readonly input: string; readonly error: string }[] {
+    return [...this.byPlace].sort(([a], [b]) => a - b).map(([, each]) => each);
+  }
 }
 
 /** Decoded photographs of a portion take no more than this, plus one photograph; so do those that wait for the next, plus those under way. */
@@ -65,6 +73,7 @@ const decodedAtOnce = 4;
  */
 export async function openInputs(files: readonly string[], plan: Plan, cwd: string, skip?: SkipImage): Promise<Inputs> {
   const tensors = files.filter((file) => extname(file) === ".safetensors");
+  if (tensors.length > 0 && skip) throw new UserError(`--skip-broken is about image files, and ${tensors[0]} holds tensors`);
   if (tensors.length === 0) return openImages(files.map((name) => ({ name, path: resolve(cwd, name) })), plan, skip);
   if (files.length > 1) throw new UserError(`--input takes image files, or one safetensors file alone; this is ${some(files)}`);
   return openTensor(files[0]!, plan, cwd);
@@ -85,13 +94,17 @@ export async function openImages(files: readonly ImageFile[], plan: Plan, skip?:
   for (const [place, file] of files.entries()) {
     const info = await stat(file.path).catch(() => undefined);
     if (kept.length > 0 && info?.isFile() === true) kept.push({ file, place });
-    else if ((await decodeOrSkip(file, skip)) !== undefined) kept.push({ file, place });
+    else {
+      const read = await decodeOrFail(file, skip);
+      if ("image" in read) kept.push({ file, place });
+      else skip!(file, read.error, place);
+    }
   }
   if (kept.length === 0) throw new UserError(files.length === 1 ? "the only image cannot be read" : `none of ${plural(files.length, "image")} can be read`);
   async function* portions(signal: AbortSignal): AsyncGenerator<Portion> {
     const batch = largestBatch(plan);
     let [names, places, input, decoded]: [string[], number[], ImagePixels[], number] = [[], [], [], 0];
-    for await (const { file, image, at } of decodeAhead(kept.map(({ file }) => file), Math.max(decodedAtOnce, batch), signal, skip)) {
+    for await (const { file, image, at } of decodeAhead(kept.map(({ file }) => file), Math.max(decodedAtOnce, batch), signal, skip && ((file, error, at) => skip(file, error, kept[at]!.place)))) {
       names.push(file.name);
       places.push(kept[at]!.place);
       input.push(image);
@@ -102,17 +115,17 @@ export async function openImages(files: readonly ImageFile[], plan: Plan, skip?:
     }
     if (names.length > 0) yield { names, places, input };
   }
-  return { count: files.length, portions };
+  return { count: kept.length, portions };
 }
 
 /** Photographs in their order, up to `most` of them decoded ahead of need; without those that `skip` is told of. */
 export async function* decodeAhead(files: readonly ImageFile[], most: number, signal: AbortSignal, skip?: SkipImage): AsyncGenerator<{ readonly file: ImageFile; readonly image: ImagePixels; readonly at: number }> {
-  const underWay: Promise<ImagePixels | undefined>[] = [];
+  const underWay: Promise<Read>[] = [];
   let [started, held] = [0, 0];
   const startNext = (): void => {
-    const work = decodeOrSkip(files[started++]!, skip).then((image) => {
-      held += image?.data.byteLength ?? 0;
-      return image;
+    const work = decodeOrFail(files[started++]!, skip).then((read) => {
+      if ("image" in read) held += read.image.data.byteLength;
+      return read;
     });
     // Whoever's turn it is sees the failure; until then nobody has to.
     work.catch(() => undefined);
@@ -121,8 +134,12 @@ export async function* decodeAhead(files: readonly ImageFile[], most: number, si
   for (const [at, file] of files.entries()) {
     signal.throwIfAborted();
     while (started < files.length && (underWay.length === 0 || (started - at < most && held < mostDecodedBytes))) startNext();
-    const image = await underWay.shift()!;
-    if (image === undefined) continue;
+    const read = await underWay.shift()!;
+    if ("error" in read) {
+      skip!(file, read.error, at);
+      continue;
+    }
+    const { image } = read;
     held -= image.data.byteLength;
     // Its place is taken before it is used: then decoding goes on while the model runs.
     if (started < files.length && held < mostDecodedBytes) startNext();
@@ -130,15 +147,24 @@ export async function* decodeAhead(files: readonly ImageFile[], most: number, si
   }
 }
 
-/** A photograph, or nothing when it cannot be read and `skip` was told so. */
-async function decodeOrSkip(file: ImageFile, skip: SkipImage | undefined): Promise<ImagePixels | undefined> {
+/** A photograph, or why there is none. */
+type Read = { readonly image: ImagePixels } | { readonly error: Error };
+
+/** Reads a photograph; where one that cannot be read is to be left out, the error is returned. */
+async function decodeOrFail(file: ImageFile, skip: SkipImage | undefined): Promise<Read> {
   try {
-    return await decode(file);
+    return { image: await decode(file) };
   } catch (error) {
-    if (skip === undefined || !(error instanceof InputError || error instanceof UserError)) throw error;
-    skip(file, error);
-    return undefined;
+    if (skip === undefined || !isOfTheFile(error)) throw error;
+    return { error };
   }
+}
+
+/** Not of the machine: without a decoder, or with too many open files, every image would seem broken. */
+function isOfTheFile(error: unknown): error is Error {
+  const cause = error instanceof UserError ? error.cause : error;
+  const code = cause instanceof Error ? (cause.cause as NodeJS.ErrnoException | undefined)?.code : undefined;
+  return cause instanceof InputError && !(cause instanceof DecoderError) && !["EMFILE", "ENFILE", "ENOMEM"].includes(code ?? "");
 }
 
 /** @throws UserError or InputError, which say where the file was named if anybody said so. */

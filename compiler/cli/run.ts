@@ -10,7 +10,7 @@ import { UserError, type Cli } from "./context.js";
 import { plural } from "./format.js";
 import { runShape, type RunResult } from "./json-run.js";
 import { decidedText, dtypeOption, jsonOption, robustOption, skipBrokenOption } from "./options.js";
-import { openInputs, skipping, type Inputs, type Skipped } from "./run-inputs.js";
+import { openInputs, SkippedImages, type Inputs } from "./run-inputs.js";
 import { describeAdapter, duration, loadModel, topOption, weightsOf, type ModelOptions } from "./run-model.js";
 import { importPackage, planOf, type AnyOutputs } from "./run-package.js";
 import { expectReplaceable, expectWritable } from "./write-whole.js";
@@ -59,8 +59,8 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
   const found = await importPackage(reference, cli.cwd);
   const plan = planOf(found, reference, options.dtype);
   // Everything that can be wrong is looked at before the model is loaded, which may take long.
-  const skipped: Skipped[] = [];
-  const inputs = await openInputs(options.input, plan, cli.cwd, skipping(cli, options.skipBroken, skipped));
+  const skipped = new SkippedImages(cli);
+  const inputs = await openInputs(options.input, plan, cli.cwd, options.skipBroken === true ? skipped.skip : undefined);
   const output = options.output === undefined ? undefined : await expectOutput(options.output, plan, inputs.count, cli.cwd);
   const weights = await weightsOf(options.weights, found, cli.cwd);
   if (output !== undefined) {
@@ -82,11 +82,11 @@ async function run(cli: Cli, reference: string, options: Options): Promise<void>
     const { adapter, dtype } = model;
     const decided = decidedOf(model);
     if (options.json === true) {
-      return cli.json(runShape, { name: plan.name, package: found.folder, weights, adapter: { name: adapterName(adapter), software: adapter.software }, dtype, robust: options.robust === true, decided, notices, loadSeconds, runSeconds, results, skipped, ...(output !== undefined && { output }) });
+      return cli.json(runShape, { name: plan.name, package: found.folder, weights, adapter: { name: adapterName(adapter), software: adapter.software }, dtype, robust: options.robust === true, decided, notices, loadSeconds, runSeconds, results, skipped: skipped.list, ...(output !== undefined && { output }) });
     }
     cli.print(results.map(resultText).join("\n\n"));
     cli.say(`${plan.name} in ${dtype} on ${describeAdapter(adapter)}: ${plural(results.length, "image")} in ${duration(runSeconds)}, after ${duration(loadSeconds)} of loading; kernels by ${decidedText(decided)}`);
-    if (skipped.length > 0) cli.say(`left out ${plural(skipped.length, "image")} that cannot be read`);
+    if (skipped.count > 0) cli.say(`left out ${plural(skipped.count, "image")} that cannot be read`);
     if (output !== undefined) cli.say(`wrote ${relative(cli.cwd, output)}`);
   } finally {
     model.dispose();

@@ -1,5 +1,5 @@
 import type { DType, PackedTensor, WeightSource, WeightStep } from "../../runtime/plan.js";
-import { recipeOfTree, treeOf } from "./recipe-tree.js";
+import { recipeOfTree, treeOf } from "../../runtime/recipe-tree.js";
 import { expectWeightOp, type GraphIndex } from "./graph-index.js";
 import type { Value } from "../ir/graph.js";
 import { elements, IrError, type Shape } from "../ir/ops/op.js";

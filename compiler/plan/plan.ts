@@ -15,7 +15,6 @@ import { targets } from "../target/targets.js";
 import { version } from "../version.js";
 import { largestBatch } from "./chunks.js";
 import { indexGraph } from "./graph-index.js";
-import { partsOf } from "./joined.js";
 import { lower, type Operand, type PlannedRoutine, type Step } from "./lower.js";
 import { placeActivations } from "./memory.js";
 import { WeightStore } from "./pack.js";
@@ -90,11 +89,11 @@ export function makePlan(spec: ResolvedSpec, options: PlanOptions = {}): Compile
     limits: neededLimits(infer, shared.weights.buffers),
     programs: { infer },
   };
-  const recipe: WeightRecipe = { tensors: shared.weights.tensors.flatMap(partsOf) };
+  const recipe: WeightRecipe = { tensors: shared.weights.tensors };
   const kernels = [...shared.kernels.values()];
   if (options.bare === true) return { plan: unfingerprinted, kernels, recipe, built, lowered, ...profiles, events };
   const plan = { ...unfingerprinted, fingerprint: fingerprint(unfingerprinted, kernels, recipe) };
-  verifyPlan(plan, shared.weights);
+  verifyPlan(plan, recipe);
   for (const { profile, graph, steps, storage } of compiled) verifyProfile(plan, profile, steps, graph.outputs, storage);
   // Whose files a model can be loaded from says nothing about how it runs, so it is no part of the fingerprint.
   const parameters = new Set(recipe.tensors.flatMap(({ sources }) => sources.flatMap(({ names }) => names)));

@@ -219,7 +219,7 @@ else {
     assert.is(code, 0, stderr);
     const report = runShape.parse(JSON.parse(stdout));
     assert.equal(report.results.map(({ input, top }) => [input, top![0]!.label]), [a, b, c].map((file, i) => [file, photos[i]!.predicted]));
-    assert.equal(report.skipped.map(({ input }) => input).sort(), [broken, join(folder, "nothing.png")]);
+    assert.equal(report.skipped.map(({ input }) => input), [broken, join(folder, "nothing.png")]);
     assert.match(stderr, /left out: .*broken\.png is not an image/);
     const logits = readTensors(output).get("logits")!;
     assert.equal(logits.shape, [3, 10]);

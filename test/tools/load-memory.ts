@@ -11,7 +11,7 @@ import { makePlan } from "../../compiler/plan/plan.js";
 import { resolve } from "../../compiler/spec/resolve.js";
 import { abi, Model } from "../../runtime/model.js";
 import * as platform from "../../runtime/node.js";
-import type { DType, WeightRecipe } from "../../runtime/plan.js";
+import type { DType, Naming, WeightRecipe } from "../../runtime/plan.js";
 import { loadWeights } from "../../runtime/weights.js";
 
 export interface MemoryOptions {
@@ -22,6 +22,8 @@ export interface MemoryOptions {
   readonly file: "F32" | "F16" | "BF16" | "F64";
   /** What the package is compiled for. */
   readonly dtype: DType;
+  /** Whose names the file has; default: the model's own. */
+  readonly naming?: string;
   /** Files that an index lists, instead of one. */
   readonly shards?: number;
   /** Load it onto an adapter, whose memory is this process's if it is a software adapter. Default: packed tensors are counted and dropped. */
@@ -45,8 +47,9 @@ export interface MemoryReport {
 const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2 } as const;
 
 /** Tensors of zeros as files that the system stores no block of. */
-function writeZeros(folder: string, recipe: WeightRecipe, { file: dtype, shards = 1 }: MemoryOptions): { readonly path: string; readonly bytes: number; readonly largest: number } {
-  const wanted = [...new Map(recipe.tensors.flatMap(({ sources }) => sources).map(({ names, shape }) => [names[0]!, shape])).entries()];
+function writeZeros(folder: string, recipe: WeightRecipe, { file: dtype, naming, shards = 1 }: MemoryOptions): { readonly path: string; readonly bytes: number; readonly largest: number } {
+  const own = [...new Map(recipe.tensors.flatMap(({ sources }) => sources).map(({ names, shape }) => [names[0]!, shape])).entries()];
+  const wanted = naming === undefined ? own : own.flatMap(([name, shape]) => spelled(name, shape, recipe.namings!.find((each) => each.name === naming)!));
   const sizes = wanted.map(([, shape]) => shape.reduce((product, n) => product * n, 1) * elementBytes[dtype]);
   let total = 0;
   const weight_map: Record<string, string> = {};
@@ -76,6 +79,19 @@ function writeZeros(folder: string, recipe: WeightRecipe, { file: dtype, shards 
     closeSync(index);
   }
   return { path, bytes: total, largest: Math.max(...sizes) };
+}
+
+/** The tensors that a parameter is made of in files of an ecosystem, in its first spelling. */
+function spelled(parameter: string, shape: readonly number[], { rules }: Naming): readonly (readonly [name: string, shape: readonly number[]])[] {
+  for (const [pattern, tensors, form = "same"] of rules) {
+    const [, ...groups] = new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", "(\\d+)")}${pattern === "" || pattern.endsWith(".") ? "(.*)" : "()"}$`).exec(parameter) ?? [];
+    const rest = groups.pop();
+    if (rest === undefined) continue;
+    if (form !== "same" && form !== "squeezed" && form !== "stacked" && form !== "zeros") throw new Error(`${parameter} is ${form}`);
+    const own = form === "stacked" ? [shape[0]! / tensors.length, ...shape.slice(1)] : shape;
+    return tensors.map((spellings) => [spellings.split("|")[0]!.replace("~", "").replaceAll("*", groups[0] ?? "") + rest, own]);
+  }
+  return [[parameter, shape]];
 }
 
 /** Of this process, in bytes: what it has, and the most that it ever had. */

@@ -13,6 +13,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url)).replace(/[\\/]$/, 
 const folders = ["compiler", "runtime", "specs", "generated"];
 
 const plan = "runtime/plan.ts";
+/** How recipes are rewritten, by the compiler and when a file of other names is loaded. */
+const recipes = ["runtime/recipe-tree.ts", "runtime/steps.ts"];
 const node = { packages: ["node:*"], node: true } as const;
 
 /** In the order in which a spec passes through them: none may import what comes later. */
@@ -25,8 +27,10 @@ const laws: Readonly<Record<string, Zone>> = {
   generated: { packages: ["vitc/runtime/codegen", "vitc/runtime/node"] }, // the second is Node's devices and files, or a browser's, by condition
 
   // The runtime is copied into packages and runs in browsers.
-  runtime: { imports: [plan] },
+  runtime: { imports: [plan, ...recipes] },
   [plan]: {},
+  "runtime/recipe-tree.ts": { imports: ["runtime/steps.ts"], types: [plan] },
+  "runtime/steps.ts": { types: [plan] },
   "runtime/model.ts": { imports: ["runtime", plan], prints: true }, // its notices go to console.warn unless the user takes them
   "runtime/index.ts": { imports: ["runtime", "runtime/codegen.ts"] },
   "runtime/codegen.ts": { imports: ["runtime", "runtime/model.ts", plan] },
@@ -43,7 +47,7 @@ const laws: Readonly<Record<string, Zone>> = {
   "compiler/passes": { imports: ["compiler/ir"] },
   "compiler/kernels": { types: [plan] },
   "compiler/target": { types: ["compiler/kernels"] },
-  "compiler/plan": { imports: [...stages, "compiler/version.ts"], types: [plan], ...node },
+  "compiler/plan": { imports: [...stages, "compiler/version.ts", ...recipes], types: [plan], ...node },
   "compiler/version.ts": {},
 
   // What is made of a plan.

@@ -30,10 +30,12 @@ else {
     { model: "timm:vit_giant_patch14_dinov2", depth: 3, file: "F32", dtype: "f32" },
     { model: "timm:aimv2_3b_patch14_224", depth: 2, file: "BF16", dtype: "f16" },
     { model: "timm:vit_7b_patch16_dinov3", depth: 1, file: "F32", dtype: "f32" },
+    // The same in files that hold queries, keys and values apart.
+    { model: "timm:vit_7b_patch16_dinov3", depth: 1, file: "F32", dtype: "f32", naming: "transformers DINOv3" },
     // A table of 4096 positions.
     { model: "timm:vit_so400m_patch14_siglip_gap_896", depth: 2, file: "F32", dtype: "f32" },
   ] as const satisfies readonly MemoryOptions[]) {
-    test(`${options.model.slice(5)} from ${options.file}, packed as ${options.dtype}, takes no more than its largest tensor and some reads beside what is packed`, () => {
+    test(`${options.model.slice(5)} from ${options.file}${"naming" in options ? ` by the names of ${options.naming}` : ""}, packed as ${options.dtype}, takes no more than its largest tensor and some reads beside what is packed`, () => {
       const { fileBytes, largestTensor, peak, progress } = measured(options);
       assert.ok(fileBytes > 100 * MB, `${fileBytes}`);
       assert.ok(peak < largestTensor + allowed, `${peak / MB} MB`);

@@ -255,6 +255,38 @@ test("reads neighbours together, large tensors in pieces, nothing twice, and hol
   assert.equal([reads.length, reads[0]![1]], [40, 4096], "skips what it does not need");
 });
 
+test("a read that fails ends the load, whoever waits for what, and nothing more is read", async () => {
+  // 30 pieces of one tensor behind a small one.
+  const large = 30 * 4 * 2 ** 20;
+  const header = new TextEncoder().encode(JSON.stringify({ a: { dtype: "F32", shape: [1 << 20], data_offsets: [0, 2 ** 22] }, b: { dtype: "F32", shape: [large / 4], data_offsets: [2 ** 22, 2 ** 22 + large] } }).padEnd(1024));
+  const start = new Uint8Array(8 + header.length);
+  new DataView(start.buffer).setBigUint64(0, BigInt(header.length), true);
+  start.set(header, 8);
+  for (const failing of [3, 10]) {
+    let reads = 0;
+    const source: WeightsSource = {
+      name: "cut",
+      size: start.length + 2 ** 22 + large,
+      read: async (offset, length) => {
+        if (offset < start.length) return start.slice(offset, offset + length);
+        const mine = ++reads;
+        await new Promise((wake) => setTimeout(wake, 5));
+        if (mine === failing) throw new Error("cable pulled");
+        return new Uint8Array(length);
+      },
+    };
+    const recipe = recipeOf(plain("a", [1 << 20]), plain("b", [large / 4]));
+    // The third fails while the first tensor is still being uploaded.
+    const upload = (): Promise<void> => new Promise((wake) => setTimeout(wake, failing === 3 ? 30 : 0));
+    const { message } = await refusal(loadWeights(recipe, source, { upload }));
+    assert.ok(message.includes("cable pulled"), message);
+    const then = reads;
+    await new Promise((wake) => setTimeout(wake, 50));
+    assert.is(reads, then);
+    assert.ok(reads < failing + 6, `${reads} reads`);
+  }
+});
+
 test("hundreds of small tensors take one read", async () => {
   const names = count(400).map((i) => `t${String(i).padStart(3, "0")}`);
   const bytes = makeFile(Object.fromEntries(names.map((name, i) => [name, f32([2], [i, -i])])));

@@ -3,8 +3,8 @@
  * then is not read need not be there, and a weight that is joined of several tensors can be made of one after another.
  */
 
-import type { WeightSource, WeightStep } from "../../runtime/plan.js";
-import { elements, type Shape } from "../ir/ops/op.js";
+import type { WeightSource, WeightStep } from "./plan.js";
+import { operands } from "./steps.js";
 
 /** What a tensor is packed from, as in `PackedTensor`. */
 export interface Recipe {
@@ -17,13 +17,13 @@ export interface RecipeNode {
   readonly make: WeightSource | WeightStep;
   readonly of: readonly RecipeNode[];
   /** Unknown of steps whose results are only taken whole. */
-  readonly shape: Shape | undefined;
+  readonly shape: readonly number[] | undefined;
 }
 
-const isStep = (make: WeightSource | WeightStep): make is WeightStep => "op" in make;
+/** Steps of which a row needs that row alone of the operands at these places, and all of the others. */
+const rowWise: Readonly<Partial<Record<WeightStep["op"], readonly number[]>>> = { scale: [0], scaleRows: [0], scaleChannels: [0, 1], foldNormScale: [0], foldNormShift: [0, 2] };
 
-/** Which registers a step reads. */
-const operands = (step: WeightStep): readonly number[] => ("of" in step ? [step.of].flat() : []);
+const isStep = (make: WeightSource | WeightStep): make is WeightStep => "op" in make;
 
 /** The tree of a recipe's result, with rows taken as far down as they can be. */
 export function treeOf({ sources, steps }: Recipe): RecipeNode {
@@ -44,70 +44,42 @@ export function rowsOf(node: RecipeNode, start: number, end: number): RecipeNode
   if (shape?.[0] === end - start) return node;
   const sliced = (): RecipeNode => ({ make: { op: "slice", of: 0, axis: 0, start, end }, of: [node], shape: shape?.with(0, end - start) });
   if (!isStep(make)) return sliced();
-  const [first, ...others] = of;
-  switch (make.op) {
-    case "slice":
-      return make.axis === 0 ? rowsOf(first!, make.start + start, make.start + end) : made(make, [rowsOf(first!, start, end)]);
-    case "reshape":
-      return first!.shape?.[0] === make.shape[0] ? made({ ...make, shape: [end - start, ...make.shape.slice(1)] }, [rowsOf(first!, start, end)]) : sliced();
-    case "scaleRows": {
-      const clipped = { start: Math.max(make.start, start) - start, end: Math.min(make.end, end) - start };
-      const rows = rowsOf(first!, start, end);
-      return clipped.start < clipped.end ? made({ ...make, ...clipped }, [rows]) : rows;
-    }
-    case "scale":
-      return made(make, [rowsOf(first!, start, end)]);
-    case "scaleChannels":
-      return made(make, of.map((each) => rowsOf(each, start, end)));
-    case "foldNormScale":
-      return made(make, [rowsOf(first!, start, end), ...others]);
-    case "foldNormShift": {
-      const [beta, bias] = others;
-      return made(make, [rowsOf(first!, start, end), beta!, ...(bias ? [rowsOf(bias, start, end)] : [])]);
-    }
-    case "concat": {
-      if (make.axis !== 0 || of.some((each) => each.shape === undefined)) return sliced();
-      let before = 0;
-      const parts = of.flatMap((each) => {
-        const [from, to] = [Math.max(start - before, 0), Math.min(end - before, each.shape![0]!)];
-        before += each.shape![0]!;
-        return from < to ? [rowsOf(each, from, to)] : [];
-      });
-      return parts.length === 1 ? parts[0]! : made(make, parts);
-    }
-    default:
-      return sliced();
+  const rows = rowWise[make.op];
+  if (make.op === "scaleRows") {
+    const scaled = { start: Math.max(make.start, start) - start, end: Math.min(make.end, end) - start };
+    const operand = rowsOf(of[0]!, start, end);
+    return scaled.start < scaled.end ? made({ ...make, ...scaled }, [operand]) : operand;
   }
+  if (rows) return made(make, of.map((each, i) => (rows.includes(i) ? rowsOf(each, start, end) : each)));
+  if (make.op === "slice") return make.axis === 0 ? rowsOf(of[0]!, make.start + start, make.start + end) : made(make, [rowsOf(of[0]!, start, end)]);
+  if (make.op === "reshape" && of[0]!.shape?.[0] === make.shape[0]) return made({ ...make, shape: [end - start, ...make.shape.slice(1)] }, [rowsOf(of[0]!, start, end)]);
+  if (make.op !== "concat" || make.axis !== 0 || of.some((each) => each.shape === undefined)) return sliced();
+  let before = 0;
+  const parts = of.flatMap((each) => {
+    const [from, to] = [Math.max(start - before, 0), Math.min(end - before, each.shape![0]!)];
+    before += each.shape![0]!;
+    return from < to ? [rowsOf(each, from, to)] : [];
+  });
+  return parts.length === 1 ? parts[0]! : made(make, parts);
 }
 
 /** Where the tensors end that the rows of a tensor come from: one number when they come from one, or when nobody knows. */
 export function jointsOf({ make, of, shape }: RecipeNode): readonly number[] {
   const whole = shape ? [shape[0]!] : [];
   if (!isStep(make)) return whole;
-  switch (make.op) {
-    case "concat": {
-      if (make.axis !== 0 || shape === undefined) return whole;
-      let end = 0;
-      return of.map((each) => (end += each.shape![0]!));
-    }
-    case "reshape":
-      return of[0]!.shape?.[0] === make.shape[0] ? jointsOf(of[0]!) : whole;
-    case "scaleRows":
-    case "scale":
-    case "scaleChannels":
-    case "foldNormScale":
-    case "foldNormShift":
-      return jointsOf(of[0]!);
-    default:
-      return whole;
+  if (make.op === "concat" && make.axis === 0 && shape) {
+    let end = 0;
+    return of.map((each) => (end += each.shape![0]!));
   }
+  const keepsRows = rowWise[make.op] !== undefined || (make.op === "reshape" && of[0]!.shape?.[0] === make.shape[0]);
+  return keepsRows ? jointsOf(of[0]!) : whole;
 }
 
 /** Numbers the registers; what occurs more than once is made once. Sources keep the order of `before`. */
 export function recipeOfTree(tree: RecipeNode, before: readonly WeightSource[]): Recipe {
-  const found = new Map<string, WeightSource>();
+  const found = new Set<string>();
   const find = ({ make, of }: RecipeNode): void => {
-    if (!isStep(make)) found.set(JSON.stringify(make), make);
+    if (!isStep(make)) found.add(JSON.stringify(make));
     of.forEach(find);
   };
   find(tree);
@@ -116,11 +88,13 @@ export function recipeOfTree(tree: RecipeNode, before: readonly WeightSource[]):
   const steps: WeightStep[] = [];
   const number = ({ make, of }: RecipeNode): number => {
     const registers = of.map(number);
-    const step = isStep(make) && "of" in make ? { ...make, of: Array.isArray(make.of) ? registers : registers[0]! } : make;
+    if (!isStep(make)) return places.get(JSON.stringify(make))!;
+    // The step's own numbers say only whether it reads one register or a list.
+    const step = "of" in make ? ({ ...make, of: typeof make.of === "number" ? registers[0]! : registers } as WeightStep) : make;
     const key = JSON.stringify(step);
     const known = places.get(key);
     if (known !== undefined) return known;
-    steps.push(step as WeightStep);
+    steps.push(step);
     places.set(key, sources.length + steps.length - 1);
     return sources.length + steps.length - 1;
   };
@@ -129,7 +103,7 @@ export function recipeOfTree(tree: RecipeNode, before: readonly WeightSource[]):
 }
 
 /** The shape that a step leaves, of those whose rows are taken apart. */
-function shapeOf(step: WeightStep, shapes: readonly (Shape | undefined)[]): Shape | undefined {
+function shapeOf(step: WeightStep, shapes: readonly (readonly number[] | undefined)[]): readonly number[] | undefined {
   const [first] = shapes;
   switch (step.op) {
     case "reshape":
@@ -138,17 +112,9 @@ function shapeOf(step: WeightStep, shapes: readonly (Shape | undefined)[]): Shap
       return first?.with(step.axis, step.end - step.start);
     case "concat":
       return shapes.every((shape) => shape !== undefined) ? first?.with(step.axis, shapes.reduce((sum, shape) => sum + shape[step.axis]!, 0)) : undefined;
-    case "scaleRows":
-    case "scaleChannels":
-    case "scale":
-    case "foldNormScale":
-      return first;
     case "foldNormShift":
       return first?.slice(0, 1);
     default:
-      return undefined;
+      return rowWise[step.op] ? first : undefined;
   }
 }
-
-/** Elements of the largest source. */
-export const largestSource = ({ sources }: Recipe): number => Math.max(0, ...sources.map(({ shape }) => elements(shape)));
