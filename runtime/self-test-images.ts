@@ -21,14 +21,16 @@ export async function preparedTwice(engine: Engine, images: ModelDefinition["ima
   const data = Uint8Array.from(seededValues(name, [height, width, 4], "activation"), (value) => 128 * (value + 1));
   const expected = new Float32Array(elements(plan.input.shape));
   preprocess({ data, width, height, channels: 4 }, spec, expected, 0);
-  const texture = device.createTexture({ label: name, size: [width, height], format: "rgba8unorm", usage: 0x1 /* copySrc */ | 0x2 /* copyDst */ });
   const [staging] = await createBuffers(device, [{ label: name, bytes: expected.byteLength, usage: bufferUsage.mapRead | bufferUsage.copyDestination }]);
+  const texture = device.createTexture({ label: name, size: [width, height], format: "rgba8unorm", usage: 0x1 /* copySrc */ | 0x2 /* copyDst */ });
   try {
     device.queue.writeTexture({ texture }, data, { bytesPerRow: 4 * width }, [width, height]);
     const { buffer, release } = await toDeviceBatch(texture, engine, images);
-    const actual = new Float32Array(await session.runDispatch([], [], buffer, staging!));
-    release();
-    return { actual, expected };
+    try {
+      return { actual: new Float32Array(await session.runDispatch([], [], buffer, staging!)), expected };
+    } finally {
+      release();
+    }
   } finally {
     texture.destroy();
     staging!.destroy();

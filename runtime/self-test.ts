@@ -2,7 +2,6 @@
 import { bufferUsage, createBuffers } from "./buffers.js";
 import { adapterKey, chooseRoutines, usableChoices, type ChooseOptions } from "./choose.js";
 import type { ModelDefinition, Variant } from "./definition.js";
-import { messageOf } from "./device.js";
 import { DeviceLostError, SelfTestError, VitcError } from "./errors.js";
 import { halfValue, toHalves } from "./half.js";
 import type { Engine } from "./load.js";
@@ -119,13 +118,16 @@ export async function fallBack(report: SelfTestReport, others: readonly Variant[
       say(`${report.dtype} computes wrongly on this device; ${dtype} is used`);
       return { engine, report: { ...engine.report!, failures: [...failures, ...engine.report!.failures] } };
     } catch (error) {
-      if (!(error instanceof VitcError) || error instanceof DeviceLostError || error.code === "disposed") throw error;
+      if (!isPartial(error)) throw error;
       if (error instanceof SelfTestError) failures.push(...error.report.failures);
       say(`${dtype} cannot be used either: ${error.message}`);
     }
   }
   return { report: { ...report, failures } };
 }
+
+/** Why one thing cannot be tested, so that others are: not when the device or the model is gone, or the test was broken off. */
+const isPartial = (error: unknown): error is VitcError => error instanceof VitcError && !(error instanceof DeviceLostError) && error.code !== "disposed";
 
 function inWords({ dispatch, choice, actual, expected, element, round, instead }: SelfTestFailure): string {
   return `${dispatch} by ${choice} computes ${actual} where ${expected} is right (element ${element}, run ${round + 1}); ${instead === undefined ? "no other way is right on this device" : `${instead} is used instead`}`;
@@ -175,8 +177,8 @@ async function testKernels(engine: Engine, { tests, images }: SelfTests, say: Sa
           await choose({ [test.routine]: name });
           wrong = await tryChoice(engine, choice, test, buffers);
         } catch (error) {
-          if (error instanceof DeviceLostError) throw error;
-          say(`${dispatch} cannot be done by ${name} either: ${messageOf(error)}`);
+          if (!isPartial(error)) throw error;
+          say(`${dispatch} cannot be done by ${name} either: ${error.message}`);
           continue;
         }
         if (wrong === undefined) {
@@ -222,7 +224,7 @@ async function testPreparing(engine: Tested, images: NonNullable<SelfTests["imag
     if (wrong) say(`images that this device prepares have ${wrong.actual} where ${wrong.expected} is right: frames, canvases and textures are refused`);
     return { ...engine, report: { ...report, images: { wrong } } };
   } catch (error) {
-    if (!(error instanceof VitcError) || error instanceof DeviceLostError) throw error;
+    if (!isPartial(error)) throw error;
     return leave(engine, `the preparation of images (${error.message})`, say);
   }
 }

@@ -269,6 +269,7 @@ export class Session {
    * @throws VitcError (validation), DeviceLostError
    */
   async runDispatch(launches: readonly Launch[], operands: readonly GPUBuffer[], output: GPUBuffer, staging: GPUBuffer): Promise<ArrayBuffer> {
+    this.checkOpen();
     const { device } = this;
     const [, error] = await scoped(device, ["validation"], () => {
       const encoder = device.createCommandEncoder();

@@ -77,8 +77,8 @@ function join(name: string, names: readonly string[], shards: readonly OpenedFil
       if (inside + length <= shard.size) return shard.read(inside, length, signal, into);
       // No tensor crosses the end of a file, but tensors that lie close are read together.
       const own = shard.size - inside;
-      const [first, rest] = await Promise.all([shard.read(inside, own, signal), source.read(offset + own, length - own, signal)]);
-      const all = new Uint8Array(length);
+      const all = into ?? new Uint8Array(length);
+      const [first, rest] = await Promise.all([shard.read(inside, own, signal, all.subarray(0, own)), source.read(offset + own, length - own, signal, all.subarray(own))]);
       all.set(first);
       all.set(rest, own);
       return all;

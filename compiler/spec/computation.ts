@@ -5,7 +5,7 @@ import type { ResolvedSpec } from "./resolve.js";
  * batches, dtypes, dropout, the preparation of photographs or the tensors that are returned besides.
  */
 export function computationOf(spec: ResolvedSpec): string {
-  const { name: _name, labels: _labels, batch: _batch, dtype: _dtype, dropout: _dropout, outputs: _outputs, geometry: _geometry, layerScale, preprocess: { mean, std, normalize }, ...rest } = spec;
+  const { name: _name, labels: _labels, batch: _batch, dtype: _dtype, dropout: _dropout, outputs: _outputs, outputNames: _outputNames, geometry: _geometry, layerScale, preprocess: { mean, std, normalize }, ...rest } = spec;
   // A model that normalises by itself is given other pixels; the initial value of LayerScale is overwritten by weights.
   return JSON.stringify({ ...rest, layerScale: layerScale !== undefined, pixels: normalize === "inside" ? { mean, std } : "normalised" }, sortedKeys);
 }
