@@ -158,7 +158,7 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
     const engine: Engine = { variant, session, opened, ownsDevice: options.device === undefined, watch, ...accepted, decode, ignored: [], reference, report: undefined, found: {} };
     // A wrong kernel is found before the weights are downloaded.
     const testing = tests && (await import("./self-test.js"));
-    const tested = testing && (await testing.testedKernels(engine, tests, notice, signal));
+    const tested = testing && (await abortable(testing.testedKernels(engine, tests, notice, signal), signal));
     const upload: Parameters<UploadWeights>[0]["upload"] = (buffer, offset, data) => {
       // A lost device takes whatever it is given: the rest of a large file would be read for nothing.
       checkAlive(plan, watch);
@@ -167,7 +167,7 @@ async function start(variant: Variant, uploadWeights: UploadWeights, opened: Ope
     const { ignored } = await uploadWeights({ allowExtra, onProgress, signal, upload });
     checkAlive(plan, watch);
     if (ignored.length > 0) notice(`ignored ${ignored.length} tensors of the weight file that the model does not use: ${ignored.slice(0, 5).join(", ")}${ignored.length > 5 ? ", ..." : ""}`);
-    return tested ? await testing!.testedOutputs({ ...tested, ignored }, notice, signal) : { ...engine, ignored };
+    return tested ? await abortable(testing!.testedOutputs({ ...tested, ignored }, notice, signal), signal) : { ...engine, ignored };
   } catch (error) {
     session.dispose();
     signal?.throwIfAborted();

@@ -8,8 +8,9 @@ import type { ToldOptions } from "./runner.js";
 import { abortable } from "./source.js";
 
 interface RebuildOptions {
-  /** Choices of kernels that were asked for; they outlive a device. */
+  /** Choices of kernels that were asked for, and those among them that self-tests made; they outlive a device. */
   readonly choices: Tuned;
+  readonly found: Tuned;
   /** Tries before, and how many there may be in all. */
   readonly before: number;
   readonly most: number;
@@ -21,7 +22,7 @@ interface RebuildOptions {
  * Makes an engine in the place of one that is lost, by `open`.
  * @throws DeviceLostError when no try is left; the signal's reason
  */
-export async function rebuildEngine(lost: Engine, open: (options: ToldOptions, device: GPUDevice | undefined) => Promise<Engine>, options: ToldOptions, { choices, before, most, signal }: RebuildOptions): Promise<{ readonly engine: Engine; readonly tries: number }> {
+export async function rebuildEngine(lost: Engine, open: (options: ToldOptions, device: GPUDevice | undefined) => Promise<Engine>, options: ToldOptions, { choices, found, before, most, signal }: RebuildOptions): Promise<{ readonly engine: Engine; readonly tries: number }> {
   const { name } = lost.variant.plan;
   const why = lost.watch.lost ?? "";
   options.onNotice(`the GPU device was lost (${why}): the model is made again on another, and its weights are read again`);
@@ -30,7 +31,11 @@ export async function rebuildEngine(lost: Engine, open: (options: ToldOptions, d
     try {
       signal.throwIfAborted();
       const device = await freshDevice(options, signal);
-      return { engine: await open({ ...quiet, tuned: [choices, ...(options.tuned ?? [])], signal }, device), tries };
+      const engine = await open({ ...quiet, tuned: [choices, ...(options.tuned ?? [])], signal }, device);
+      // What was asked for can be taken back: what is chosen then goes by self-tests alone.
+      const { chooseOptions } = engine;
+      const tuned = chooseOptions.tuned?.map((table) => (table === choices ? found : table));
+      return { engine: { ...engine, chooseOptions: { ...chooseOptions, tuned } }, tries };
     } catch (cause) {
       signal.throwIfAborted();
       if (tries >= most) throw new DeviceLostError(`The GPU device of ${name} was lost (${why}), and the model could not be put on another: ${messageOf(cause)}`, { cause });

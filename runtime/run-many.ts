@@ -4,7 +4,7 @@ import type { Engine } from "./load.js";
 import { chunksOf, Results, run } from "./batches.js";
 import type { Runner, Taken } from "./runner.js";
 import type { Session } from "./session.js";
-import { abortable } from "./source.js";
+import { abortable, isObject, kindOf } from "./source.js";
 import type { ModelInput, Tensor } from "./tensor.js";
 
 export interface RunManyOptions {
@@ -21,6 +21,9 @@ type Values = Readonly<Record<string, Tensor>>;
 /** What a source gives; one that fails has ended, and says why when the results of what it gave before are out. */
 type Given = IteratorResult<ModelInput> & { readonly failed?: { readonly error: unknown } };
 
+/** Stands for the first run that is waited for, where a source may give anything. */
+const runIsDone = Symbol();
+
 /** See `Model.runMany`. */
 export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput> | Iterable<ModelInput>, options: RunManyOptions): AsyncGenerator<Values, void, undefined> {
   const { signal, ahead = 2 } = options;
@@ -28,7 +31,11 @@ export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput>
   const iterator = iteratorOf(inputs);
   const ring = new Ring(runner, ahead + 1);
   const running: Promise<Values>[] = [];
-  const take = async (): Promise<Given> => iterator.next();
+  const take = async (): Promise<Given> => {
+    const given: unknown = await iterator.next();
+    if (!isObject(given)) throw new VitcError("input", `next() of the iterator of inputs gave ${kindOf(given)}; it gives { done, value }`);
+    return given as unknown as Given;
+  };
   let next: Promise<Given> | undefined;
   let ended = false;
   let failed: Given["failed"];
@@ -39,8 +46,8 @@ export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput>
       if (!ended && running.length <= ahead) next ??= take().catch((error: unknown): Given => ({ done: true, value: undefined, failed: { error } }));
       // A slow source keeps no result waiting, and a slow run no input, as long as there is room.
       const [first] = running;
-      const came = await abortable(Promise.race([...(first ? [first.then(() => undefined)] : []), ...(next ? [next] : [])]), signal);
-      if (came !== undefined) {
+      const came = await abortable(Promise.race([...(first ? [first.then((): typeof runIsDone => runIsDone)] : []), ...(next ? [next] : [])]), signal);
+      if (came !== runIsDone) {
         next = undefined;
         ended = came.done === true;
         failed = came.failed;
@@ -55,7 +62,7 @@ export async function* runMany(runner: Runner, inputs: AsyncIterable<ModelInput>
   } finally {
     // A source that is waiting for its next input ends when that has come: nobody waits for it here.
     if (!ended) void (async () => iterator.return?.())().catch(() => undefined);
-    await Promise.allSettled(running);
+    // Nor for runs that nobody wants any more: those at the GPU end there, unread, and those that have not had their turn are left out.
     ring.dispose();
   }
 }
@@ -76,8 +83,8 @@ class Ring {
     const taken = runner.take(input);
     try {
       const { reading } = await runner.enqueue((engine) => this.submit(engine, taken, signal), signal);
-      return await reading.catch((error: unknown) => {
-        if (!(error instanceof DeviceLostError)) throw error;
+      return await abortable(reading, signal).catch((error: unknown) => {
+        if (this.closed || !(error instanceof DeviceLostError)) throw error;
         // Its turn is over. On a new device it takes another, whole; where there is none to be had this says so.
         return runner.enqueue((engine) => run(engine, taken, signal), signal);
       });
@@ -87,15 +94,18 @@ class Ring {
   }
 
   private async submit(engine: Engine, taken: Taken, signal: AbortSignal | undefined): Promise<{ readonly reading: Promise<Values> }> {
+    this.checkOpen();
     const { session, variant: { plan } } = engine;
     await this.moveTo(session);
     const batch = await taken.get();
     const results = new Results(plan, batch.count);
     const reads: Promise<void>[] = [];
     for (const chunk of chunksOf(plan, batch)) {
-      signal?.throwIfAborted();
       const staging = await this.acquire();
       try {
+        // Nothing is awaited between these and the submit: from an abort on, images may be another run's, and buffers gone.
+        signal?.throwIfAborted();
+        this.checkOpen();
         await session.submit(chunk.batch, chunk.input, staging);
         this.checkOpen();
       } catch (error) {
@@ -125,7 +135,7 @@ class Ring {
   }
 
   private async acquire(): Promise<GPUBuffer> {
-    while (this.free.length === 0) await new Promise<void>((wake) => this.waiting.push(wake));
+    while (this.free.length === 0 && !this.closed) await new Promise<void>((wake) => this.waiting.push(wake));
     this.checkOpen();
     return this.free.pop()!;
   }
@@ -135,7 +145,7 @@ class Ring {
     this.waiting.shift()?.();
   }
 
-  /** An abort ends the stream while an input has its turn; what is left of that must not use buffers that are gone. */
+  /** A stream ends while an input has its turn; what is left of that must not use buffers that are gone. */
   private checkOpen(): void {
     if (this.closed) throw new VitcError("disposed", "the stream has ended");
   }
@@ -143,6 +153,7 @@ class Ring {
   dispose(): void {
     this.closed = true;
     this.drop();
+    for (const wake of this.waiting.splice(0)) wake();
   }
 
   private drop(): void {

@@ -2,7 +2,7 @@ import { adapterKey, type Chosen } from "./choose.js";
 import type { LoadOptions, ModelDefinition } from "./definition.js";
 import { DeviceLostError, VitcError } from "./errors.js";
 import { checkAlive, closeEngine, hearOfLoss, openEngine, testsOf, type Engine } from "./load.js";
-import type { DType, Plan } from "./plan.js";
+import type { DType, Plan, Tuned } from "./plan.js";
 import type { SelfTestReport } from "./self-test.js";
 import { abortable, withSignal } from "./source.js";
 import { isHostInput, toBatch, type Batch, type DeviceBatch, type HostInput, type ModelInput } from "./tensor.js";
@@ -122,7 +122,8 @@ export class Runner {
     // The loader is handed over, so that bundlers leave it in one piece with what is downloaded first.
     closeEngine(this.current);
     const { rebuildEngine } = await import("./rebuild.js");
-    const { engine, tries } = await rebuildEngine(this.current, (options, device) => openEngine(this.definition, options, device), this.options, { choices: { adapter: adapterKey(this.current.opened.adapter), choices: this.choices }, before, most: rebuilds, signal: this.stop.signal });
+    const tableOf = (choices: Tuned["choices"]): Tuned => ({ adapter: adapterKey(this.current.opened.adapter), choices });
+    const { engine, tries } = await rebuildEngine(this.current, (options, device) => openEngine(this.definition, options, device), this.options, { choices: tableOf(this.choices), found: tableOf(this.found), before, most: rebuilds, signal: this.stop.signal });
     // It may have been disposed in the last moment.
     if (this.stop.signal.aborted) closeEngine(engine);
     this.checkNotDisposed();

@@ -210,10 +210,20 @@ else {
     const [id] = [...model.routines].find(([, { by }]) => by === "cost")!;
     const [routine] = definition.variants[0].plan.routines.filter((one) => one.id === id);
     const other = routine!.choices.find(({ name }) => name !== model.routines.get(id)!.choice.name && name.startsWith("register"))!;
+    const chosen = (): unknown[] => [...model.routines].map(([of, { choice, by }]) => [of, choice.name, by]);
+    const first = chosen();
     await model.choose({ [id]: other.name });
-    devices[0]!.destroy();
+    for (const device of [0, 1]) {
+      devices[device]!.destroy();
+      await model.run(image(0));
+      assert.equal([model.routines.get(id)!.choice.name, model.routines.get(id)!.by], [other.name, "tuned"], `after ${device + 1} devices`);
+    }
+    // They can be taken back on another device than they were asked for on.
+    await model.choose({});
+    assert.equal(chosen(), first);
+    devices[2]!.destroy();
     await model.run(image(0));
-    assert.equal([model.routines.get(id)!.choice.name, model.routines.get(id)!.by], [other.name, "tuned"]);
+    assert.equal(chosen(), first);
   });
 
   test("memory that the device does not have is an OutOfMemoryError with the bytes asked for", async () => {

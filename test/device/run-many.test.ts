@@ -183,6 +183,61 @@ else {
     assert.is((await rejection(collect([image(0)], { signal: AbortSignal.abort(new Error("never")) }))).message, "never");
   });
 
+  test("an abort, and leaving the loop, wait for no run that is under way; the model goes on, and its device sees no error", async () => {
+    for (const way of ["abort", "abort before a result", "break"] as const) {
+      const { device: own } = await platform.requestDevice({ adapter: "software" });
+      const errors: string[] = [];
+      own.addEventListener("uncapturederror", ({ error }) => errors.push(error.message));
+      let unblock = (): void => undefined;
+      const blocked = new Promise<void>((resolve) => (unblock = resolve));
+      let reads = -Infinity;
+      const wait = async <T>(work: Promise<T>): Promise<T> => {
+        const result = await work;
+        if (reads++ >= 1) await blocked;
+        return result;
+      };
+      using slow = await loadRandom(definitionOf(spec, { wait }), { device: own });
+      await slow.warmup();
+      const before = slow.gpuBytes;
+      reads = way === "abort before a result" ? 1 : 0;
+      const stop = new AbortController();
+      if (way !== "break") setTimeout(() => stop.abort(new Error("enough")), 100);
+      const seen: number[][] = [];
+      const left = (async () => {
+        // More images than there are staging buffers: one has its turn, and waits for a buffer.
+        for await (const { logits } of slow.runMany([image(0), image(1), image(2, 12), image(3), image(4)], { ahead: 4, ...(way !== "break" && { signal: stop.signal }) })) {
+          seen.push([...logits!]);
+          if (way === "break") break;
+        }
+        return "left";
+      })().catch((error: Error) => error.message);
+      const patience = new Promise((resolve) => setTimeout(() => resolve("still waits"), 2000));
+      const ended = await Promise.race([left, patience]);
+      const held = slow.gpuBytes;
+      unblock();
+      await left;
+      assert.equal([ended, seen, held], [way === "break" ? "left" : "enough", way === "abort before a result" ? [] : [expected[0]], before], way);
+      assert.equal([...(await slow.run(image(1)))["logits"]!], expected[1]);
+      const again: number[][] = [];
+      for await (const { logits } of slow.runMany([image(2), image(3)])) again.push([...logits!]);
+      assert.equal(again, expected.slice(2, 4));
+      await own.queue.onSubmittedWorkDone();
+      assert.equal([errors, slow.gpuBytes], [[], before], way);
+      own.destroy();
+    }
+  });
+
+  test("what iterators give that are no iterators' results, and undefined inputs, end the stream with an error", async () => {
+    const giving = (result: unknown): Iterable<ModelInput> => ({ [Symbol.iterator]: () => ({ next: () => result as IteratorResult<ModelInput> }) });
+    for (const wrong of [undefined, null, 3]) {
+      const error = await rejection(model.runMany(giving(wrong)).next());
+      assert.ok(error instanceof VitcError && error.code === "input", error.message);
+      assert.match(error.message, new RegExp(`next\\(\\) of the iterator of inputs gave ${wrong}; it gives \\{ done, value \\}`));
+    }
+    assert.instance(await rejection(model.runMany(giving({ done: false })).next()), InputError);
+    assert.equal(await collect(giving({ done: true })), []);
+  });
+
   test("what is no stream, and an ahead that is no number of inputs, are refused", async () => {
     for (const wrong of [null, undefined, 3, "photo.png", {}]) assert.match((await rejection(collect(wrong as never))).message, /runMany takes an iterable/);
     for (const ahead of [-1, 1.5, 17, NaN, "2"]) assert.match((await rejection(collect([], { ahead }))).message, /ahead is/);

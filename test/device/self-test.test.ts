@@ -345,6 +345,35 @@ else {
     assert.equal([...(await model.run(image))["logits"]!], before);
   });
 
+  test("an abort ends a load at once while kernels are tested, and the app's device sees no error", async () => {
+    const { device: own } = await platform.requestDevice({ adapter: "software" });
+    const errors: string[] = [];
+    own.addEventListener("uncapturederror", ({ error }) => errors.push(error.message));
+    const stop = new AbortController();
+    let unblock = (): void => undefined;
+    const blocked = new Promise<void>((resolve) => (unblock = resolve));
+    let built = false;
+    const wait = async <T>(work: Promise<T>): Promise<T> => {
+      const result = await work;
+      // Pipelines are waited for first, and then the result of the first kernel, which does not come before the abort.
+      if (built) {
+        stop.abort(new Error("enough"));
+        await blocked;
+      }
+      built = true;
+      return result;
+    };
+    // Counted from the abort on: building pipelines may take longer than that.
+    const patience = new Promise<string>((resolve) => stop.signal.addEventListener("abort", () => setTimeout(() => resolve("still waits"), 2000)));
+    const ended = await Promise.race([rejection(loadRandom(definitionOf(spec, { wait }), { device: own, selfTest: true, signal: stop.signal })).then(({ message }) => message), patience]);
+    unblock();
+    assert.is(ended, "enough");
+    await new Promise((turn) => setTimeout(turn, 50));
+    await own.queue.onSubmittedWorkDone();
+    assert.equal(errors, []);
+    own.destroy();
+  });
+
   test("load with selfTest refuses a package without, and what is no boolean", async () => {
     const { selfTests: _, ...without } = definition;
     assert.match((await rejection(loadRandom(without, { device, selfTest: true }))).message, /without self-tests; compile it again/);

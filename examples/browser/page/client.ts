@@ -40,16 +40,18 @@ export class ModelWorker {
       signal?.throwIfAborted();
       if (this.ended) throw closed();
       const id = this.next++;
-      this.waiting.set(id, { resolve: (answer) => resolve(answer as Answer<Name>), reject, onProgress });
-      signal?.addEventListener(
-        "abort",
-        () => {
-          if (!this.waiting.delete(id)) return;
-          this.worker.postMessage({ id, call: "abort" } satisfies ToWorker);
-          reject(signal.reason as Error);
-        },
-        { once: true },
-      );
+      const abort = (): void => {
+        if (!this.waiting.delete(id)) return;
+        this.worker.postMessage({ id, call: "abort" } satisfies ToWorker);
+        reject(signal!.reason as Error);
+      };
+      // Taken off with the answer: one signal is given to many calls.
+      const ended = <Value>(settle: (value: Value) => void) => (value: Value): void => {
+        signal?.removeEventListener("abort", abort);
+        settle(value);
+      };
+      this.waiting.set(id, { resolve: ended((answer) => resolve(answer as Answer<Name>)), reject: ended(reject), onProgress });
+      signal?.addEventListener("abort", abort, { once: true });
       this.worker.postMessage({ id, call, request } as ToWorker, [...transfer]);
     });
   }
