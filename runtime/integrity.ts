@@ -94,7 +94,10 @@ export function verified(source: WeightsSource, expected: Expected): Verified {
       const [from, to] = [Math.max(offset, piece.offset), Math.min(end, piece.offset + piece.length)];
       const again = to - from === piece.length ? bytes.subarray(from - offset, to - offset) : await readExactly(source, piece.offset, piece.length, signal);
       const same = (await sha256(again)) === piece.digest && (to - from === piece.length || again.subarray(from - piece.offset, to - piece.offset).every((byte, i) => byte === bytes[from - offset + i]));
-      if (!same) throw changedFile(name, "a range that was read twice has other bytes");
+      if (!same) {
+        await source.forget?.();
+        throw changedFile(name, "a range that was read twice has other bytes");
+      }
       at = to;
     }
     await add(at, bytes.subarray(at - offset));

@@ -74,7 +74,8 @@ test("ranges that overlap or come twice are held to what they were", async () =>
   const pairs: readonly (readonly [first: Range, second: Range])[] = [[[0, 1000], [0, 1000]], [[0, 1000], [500, 1000]], [[0, 1000], [10, 20]], [[2000, 1000], [1500, 2000]]];
   for (const [first, second] of pairs) {
     const changing = { ...fromBytes(bytes) };
-    const other = verified({ ...changing, read: (offset, length) => changing.read(offset, length) }, parseIntegrity(hexOf(bytes)));
+    let forgotten = 0;
+    const other = verified({ ...changing, forget: async () => void forgotten++, read: (offset, length) => changing.read(offset, length) }, parseIntegrity(hexOf(bytes)));
     await other.source.read(...first);
     const changed = bytes.slice();
     // A byte of the range that was read before.
@@ -82,6 +83,7 @@ test("ranges that overlap or come twice are held to what they were", async () =>
     changed[at] = changed[at]! ^ 1;
     changing.read = fromBytes(changed).read;
     assert.match((await rejection(other.source.read(...second))).message, /the file changed while it was read/);
+    assert.is(forgotten, 1);
   }
 });
 

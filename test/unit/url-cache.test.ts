@@ -3,9 +3,12 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import * as assert from "uvu/assert";
 import { parseIntegrity, verified, verifiedList } from "../../runtime/integrity.js";
+import type { Variant } from "../../runtime/definition.js";
+import { packedFormat, recipeHash } from "../../runtime/packed.js";
 import { fromUrl, type UrlOptions } from "../../runtime/url.js";
+import { openVariantWeights } from "../../runtime/variant-weights.js";
 import { suite } from "../tools/suite.js";
-import { refusal } from "./weight-files.js";
+import { f32, makeFile, refusal } from "./weight-files.js";
 
 const test = suite("url cache");
 
@@ -236,6 +239,36 @@ test("bytes that do not fit their hash are not kept, and are asked of the server
     site.cacheControl.length = 0;
     assert.equal(await (await verifiedList(source, list, signal)).read(0, 1000), site.content);
     assert.equal(site.cacheControl, ["no-cache"]);
+  });
+});
+
+test("a header or a list that came damaged is not kept, and a connection that breaks loses nothing that is", async () => {
+  const variant = { plan: { name: "tiny", dtype: "f32", weightBuffers: [8] }, kernels: {}, recipe: { tensors: [{ name: "a", buffer: 0, offset: 0, dtype: "f32", shape: [2], sources: [{ names: ["a"], shape: [2] }], steps: [] }] } } as unknown as Variant;
+  const file = makeFile({ a: f32([2], [1, 2]) });
+  const manifest = new TextEncoder().encode(JSON.stringify({ format: packedFormat, version: 1, vitc: "1", name: "tiny", variants: [{ dtype: "f32", fingerprint: "f", recipe: await recipeHash(variant.recipe), shards: [] }] }));
+  for (const [content, at, message] of [[file, 9, /the header is not valid JSON/], [manifest, manifest.length - 1, /list of packed weights is damaged/], [manifest, manifest.indexOf(0x5d), /is damaged/]] as const) {
+    for (const hash of content === file ? [undefined, createHash("sha256").update(file).digest("hex")] : [undefined]) {
+      await withSite(async (site) => {
+        const load = async (): Promise<void> => {
+          const weights = await openVariantWeights([variant], await site.open(), { integrity: hash });
+          await (await weights.open(variant))({ upload: () => {} });
+        };
+        site.content = content.with(at, 0);
+        assert.match((await refusal(load())).message, message);
+        assert.equal([...site.cache.entries.keys()].map((key) => key.split("/").at(-1)), ["version"]);
+        site.content = content;
+        if (content === file) await load();
+      });
+    }
+  }
+  await withSite(async (site) => {
+    site.content = file;
+    await (await site.open()).read(0, 8);
+    site.down = true;
+    const kept = site.cache.entries.size;
+    const weights = await openVariantWeights([variant], await site.open(), {});
+    assert.match((await refusal(weights.open(variant))).message, /could not be fetched/);
+    assert.is(site.cache.entries.size, kept);
   });
 });
 
