@@ -10,6 +10,9 @@ import type { Variants } from "./variants.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
 import type { CheckOptions, LoadedWeights, LoadOptions } from "./weights.js";
 
+/** Of a file that does not fit at most these are read for its hash alone. */
+const hashedBytes = 16 * 2 ** 20;
+
 export interface UploadOptions extends Omit<LoadOptions, "upload"> {
   readonly upload: (buffer: number, offset: number, data: Packed | Uint8Array<ArrayBuffer>) => void | Promise<void>;
 }
@@ -66,8 +69,15 @@ export async function openVariantWeights(wanted: Variants, input: WeightsInput, 
       const checked = expected && integrity!.verified(source, expected);
       const opened = await openWeights(recipe, checked?.source ?? source, { ...options, signal }).catch(async (error: unknown) => {
         // Why a file does not fit is that it is another one, if it is.
-        if (checked && error instanceof WeightsError && error.problems.every(({ kind }) => kind !== "format" && kind !== "changed")) await checked.finish(signal);
-        return refuse(error);
+        if (!checked || !(error instanceof WeightsError) || error.problems.some(({ kind }) => kind === "format" || kind === "changed")) return refuse(error);
+        const known = source.size <= hashedBytes && (await checked.finish(signal).then(() => true, (cause: unknown) => {
+          signal.throwIfAborted();
+          if (cause instanceof WeightsError && cause.problems.some(({ kind }) => kind === "integrity")) throw cause;
+          return false;
+        }));
+        if (known) throw error;
+        await source.forget?.();
+        throw new WeightsError(error.problems, `${source.name} (its hash was not checked, which takes the whole file)`, { cause: error });
       });
       return async (uploadOptions) => {
         const loaded = await uploadWeights(opened, uploadOptions);
