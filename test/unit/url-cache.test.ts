@@ -45,6 +45,8 @@ interface Site {
   headers: Record<string, string>;
   headStatus: number;
   down: boolean;
+  /** Nothing is refused, and nothing answered. */
+  silent: boolean;
   open(options?: UrlOptions): ReturnType<typeof fromUrl>;
 }
 
@@ -57,6 +59,7 @@ async function withSite(use: (site: Site) => Promise<void>): Promise<void> {
     const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
     asked.push(`${request.method} ${request.headers.range ?? ""}`.trim());
     site.cacheControl.push(request.headers["cache-control"] ?? "");
+    if (site.silent) return;
     if (site.down || (request.method === "GET" && site.failures-- > 0)) return void response.destroy();
     if (request.method === "HEAD") return void response.writeHead(site.headStatus, { "Content-Length": site.content.length, ...site.headers }).end();
     const part = site.content.subarray(Number(begin), Number(end) + 1);
@@ -75,6 +78,7 @@ async function withSite(use: (site: Site) => Promise<void>): Promise<void> {
     headers: { ETag: '"first"' },
     headStatus: 200,
     down: false,
+    silent: false,
     open: (options) => fromUrl(site.url, { cache: true, pauses: [], onNotice: (text) => notices.push(text), ...options }),
   };
   Object.defineProperty(globalThis, "caches", { configurable: true, value: { open: async (name: string) => (names.push(name), cache) } });
@@ -171,6 +175,27 @@ test("without a connection the kept copy is used, and that is said; what it lack
     assert.equal(await source.read(100_000, 10), site.content.slice(100_000, 100_010));
     assert.match(site.notices[0]!, /could not be fetched.*earlier visit kept is used, unchecked/);
     assert.match((await refusal(source.read(0, 10))).message, /could not be fetched/);
+  });
+});
+
+test("over a network that hangs the kept copy is used after one silence", async () => {
+  await withSite(async (site) => {
+    await (await site.open()).read(100_000, 10);
+    site.silent = true;
+    site.asked();
+    assert.equal(await (await site.open({ stall: 100 })).read(100_000, 10), site.content.slice(100_000, 100_010));
+    assert.equal(site.asked(), ["HEAD"]);
+    assert.match(site.notices.join(), /model: the server sent nothing for 0\.1 seconds; what an earlier visit kept is used, unchecked/);
+    assert.not.match(site.notices.join(), /secret/);
+  });
+});
+
+test("of a server that tells no version any more nothing stays behind", async () => {
+  await withSite(async (site) => {
+    await (await site.open()).read(100_000, 10);
+    site.headers = {};
+    assert.equal(await (await site.open()).read(100_000, 10), site.content.slice(100_000, 100_010));
+    assert.is(site.cache.entries.size, 0);
   });
 });
 
