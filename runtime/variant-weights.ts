@@ -1,7 +1,6 @@
 /** Weights of either kind, a file of tensors or packed, so that loading need not tell them apart. The code that reads a kind comes with it. */
 
 import type { Variant } from "./definition.js";
-import { WeightsError } from "./errors.js";
 import type { Reference } from "./packed.js";
 import type { Packed } from "./recipe.js";
 import { isJson, readExactly, unreadable, withSignal, type WeightsSource } from "./source.js";
@@ -9,9 +8,6 @@ import type { UrlOptions } from "./url.js";
 import type { Variants } from "./variants.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
 import type { CheckOptions, LoadedWeights, LoadOptions } from "./weights.js";
-
-/** Of a file that does not fit at most these are read for its hash alone. */
-const hashedBytes = 16 * 2 ** 20;
 
 export interface UploadOptions extends Omit<LoadOptions, "upload"> {
   readonly upload: (buffer: number, offset: number, data: Packed | Uint8Array<ArrayBuffer>) => void | Promise<void>;
@@ -50,7 +46,7 @@ export async function openVariantWeights(wanted: Variants, input: WeightsInput, 
   let given: WeightsSource | undefined;
   /** What is kept may be what is wrong: the next load downloads it again. */
   const refuse = async (error: unknown): Promise<never> => {
-    if (given?.forget && error instanceof WeightsError) await (await import("./resume.js")).forgetWrong(error, given);
+    if (given?.forget) await (await import("./resume.js")).forgetWrong(error, given);
     throw error;
   };
   try {
@@ -68,16 +64,8 @@ export async function openVariantWeights(wanted: Variants, input: WeightsInput, 
     const open: VariantWeights["open"] = async ({ recipe }) => {
       const checked = expected && integrity!.verified(source, expected);
       const opened = await openWeights(recipe, checked?.source ?? source, { ...options, signal }).catch(async (error: unknown) => {
-        // Why a file does not fit is that it is another one, if it is.
-        if (!checked || !(error instanceof WeightsError) || error.problems.some(({ kind }) => kind === "format" || kind === "changed")) return refuse(error);
-        const known = source.size <= hashedBytes && (await checked.finish(signal).then(() => true, (cause: unknown) => {
-          signal.throwIfAborted();
-          if (cause instanceof WeightsError && cause.problems.some(({ kind }) => kind === "integrity")) throw cause;
-          return false;
-        }));
-        if (known) throw error;
-        await source.forget?.();
-        throw new WeightsError(error.problems, `${source.name} (its hash was not checked, which takes the whole file)`, { cause: error });
+        await checked?.misfit(error, signal);
+        return refuse(error);
       });
       return async (uploadOptions) => {
         const loaded = await uploadWeights(opened, uploadOptions);
