@@ -14,6 +14,9 @@ const heldBytes = 32 * 2 ** 20;
 /** What is read at once to be hashed alone, and what is hashed before others get a turn: 4 MiB take about 30 milliseconds. */
 const pieceBytes = 4 * 2 ** 20;
 
+/** Of a file that does not fit at most these are read for its hash alone. */
+const hashedBytes = 16 * 2 ** 20;
+
 /** No list of packed weights or of safetensors files is larger. */
 const largestListBytes = 32 * 2 ** 20;
 
@@ -75,6 +78,11 @@ export interface Verified {
    * @throws WeightsError when the hash is another, and the signal's reason when it is aborted
    */
   finish(signal: AbortSignal): Promise<void>;
+  /**
+   * Tells why the file does not fit: it is another one, if it is. What is kept of one that is too large to find out is dropped. Other errors are left alone.
+   * @throws WeightsError that it is another, or what does not fit and that the hash was not checked; the signal's reason when it is aborted
+   */
+  misfit(error: unknown, signal: AbortSignal): Promise<void>;
 }
 
 export function verified(source: WeightsSource, expected: Expected): Verified {
@@ -94,7 +102,10 @@ export function verified(source: WeightsSource, expected: Expected): Verified {
       const [from, to] = [Math.max(offset, piece.offset), Math.min(end, piece.offset + piece.length)];
       const again = to - from === piece.length ? bytes.subarray(from - offset, to - offset) : await readExactly(source, piece.offset, piece.length, signal);
       const same = (await sha256(again)) === piece.digest && (to - from === piece.length || again.subarray(from - piece.offset, to - piece.offset).every((byte, i) => byte === bytes[from - offset + i]));
-      if (!same) throw changedFile(name, "a range that was read twice has other bytes");
+      if (!same) {
+        await source.forget?.();
+        throw changedFile(name, "a range that was read twice has other bytes");
+      }
       at = to;
     }
     await add(at, bytes.subarray(at - offset));
@@ -131,6 +142,12 @@ export function verified(source: WeightsSource, expected: Expected): Verified {
     return done;
   };
 
+  const finish = (signal: AbortSignal): Promise<void> =>
+    inTurn(async () => {
+      await advance(size, signal);
+      await checkHash(source, Array.from(hash.digest(), (byte) => byte.toString(16).padStart(2, "0")).join(""), expected);
+    });
+
   return {
     source: {
       name,
@@ -146,10 +163,19 @@ export function verified(source: WeightsSource, expected: Expected): Verified {
         return bytes;
       },
     },
-    finish: (signal) =>
-      inTurn(async () => {
-        await advance(size, signal);
-        await checkHash(source, Array.from(hash.digest(), (byte) => byte.toString(16).padStart(2, "0")).join(""), expected);
-      }),
+    finish,
+    misfit: async (error, signal) => {
+      if (!(error instanceof WeightsError) || error.problems.some(({ kind }) => kind === "format" || kind === "changed")) return;
+      if (size <= hashedBytes) {
+        try {
+          return await finish(signal);
+        } catch (cause) {
+          signal.throwIfAborted();
+          if (cause instanceof WeightsError && cause.problems.some(({ kind }) => kind === "integrity")) throw cause;
+        }
+      }
+      await source.forget?.();
+      throw new WeightsError(error.problems, `${name} (its hash was not checked, which takes the whole file)`, { cause: error });
+    },
   };
 }

@@ -109,7 +109,7 @@ function isManifest(value: Record<string, unknown>): value is Record<string, unk
   return (reference === undefined || isReference(reference)) && typeof name === "string" && typeof vitc === "string" && Array.isArray(variants) && variants.length > 0 && variants.every((variant: unknown) => isObject(variant) && typeof variant["dtype"] === "string" && typeof variant["recipe"] === "string" && Array.isArray(variant["shards"]) && variant["shards"].every(isShard));
 }
 
-const isReference = (value: unknown): boolean => isObject(value) && ["seed", "output", "by", ...("model" in value ? ["model"] : [])].every((field) => typeof value[field] === "string") && Number.isFinite(value["scale"]) && Array.isArray(value["at"]) && value["at"].every(isCount) && Array.isArray(value["expected"]) && value["expected"].length === value["at"].length && value["expected"].every(Number.isFinite);
+const isReference = (value: unknown): boolean => isObject(value) && ["seed", "output", "by", ...("model" in value ? ["model"] : [])].every((field) => typeof value[field] === "string") && Number.isFinite(value["scale"]) && Array.isArray(value["at"]) && value["at"].length > 0 && value["at"].every(isCount) && Array.isArray(value["expected"]) && value["expected"].length === value["at"].length && value["expected"].every(Number.isFinite);
 
 /** A shard's name is a name alone: a manifest is no way to other folders and hosts. */
 const isShard = (shard: unknown): boolean => isObject(shard) && isCount(shard["buffer"]) && isCount(shard["offset"]) && isCount(shard["bytes"]) && typeof shard["file"] === "string" && /^\w[\w.-]*$/.test(shard["file"]) && typeof shard["sha256"] === "string";

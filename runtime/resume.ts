@@ -1,7 +1,7 @@
 /** Downloads that go on after the connection breaks, and how to tell that the file is still the same. */
 
 import { WeightsError } from "./errors.js";
-import { abortable, reasonOf, unreadable, withSignal } from "./source.js";
+import { abortable, reasonOf, unreadable, withSignal, type WeightsSource } from "./source.js";
 
 /** Milliseconds before each new try: 16 seconds in all, in which a phone changes its network or a server is started again. */
 export const usualPauses: readonly number[] = [250, 500, 1000, 2000, 4000, 8000];
@@ -47,6 +47,12 @@ export function sameVersion(a: FileVersion, b: FileVersion): boolean | undefined
 /** The error of a file that is another than the one that was opened: bytes of both together would be weights of no model. */
 export function changedFile(name: string, how: string): WeightsError {
   return new WeightsError([{ kind: "changed", message: `the file changed while it was read (${how}); load it again` }], name);
+}
+
+/** Drops what is kept of a file in which something is wrong. A connection that broke says nothing of what is kept, and values that do not fit little. */
+export async function forgetWrong(error: unknown, source: WeightsSource): Promise<void> {
+  const broke = error instanceof Error && [error, error.cause].some((each) => each instanceof ConnectionError);
+  if (!broke && error instanceof WeightsError && error.problems.some(({ kind }) => kind === "format")) await source.forget?.();
 }
 
 /**

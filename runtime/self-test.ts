@@ -242,7 +242,7 @@ async function testOutput(engine: Tested, say: Say, signal: Signal): Promise<Tes
   const output = plan.outputs.findIndex(({ name }) => name === reference.output);
   const width = elements(plan.outputs[output]?.shape ?? [0]);
   if (reference.model !== plan.model || !reference.at.every((element) => element < width)) {
-    const why = "the packed weights tell those of another model, or were edited: pack them for this package";
+    const why = "the packed weights tell those of another model, or were edited or packed by an earlier vitc: pack them for this package";
     return leave(engine, `whole runs (${why})`, say);
   }
   const image = seededValues(reference.seed, [elements(plan.input.shape)], "activation");

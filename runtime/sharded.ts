@@ -1,6 +1,7 @@
 /** Weights in several files of safetensors that a `model.safetensors.index.json` lists, as transformers writes it: they look like one file. */
 
 import { type FileTensor } from "./file-tensors.js";
+import { forgetWrong } from "./resume.js";
 import { readHeader } from "./safetensors.js";
 import { isObject, quote, readExactly, reasonOf, unreadable, type WeightsSource } from "./source.js";
 import type { OpenedFile } from "./weight-file.js";
@@ -27,7 +28,12 @@ export async function openShards(source: WeightsSource, signal: AbortSignal): Pr
   for (let first = 0; first < names.length; first += mostAtOnce) {
     shards.push(...(await Promise.all(names.slice(first, first + mostAtOnce).map(async (name) => {
       const shard = await source.beside!(name, firstBytes, signal);
-      return { source: shard, file: await readHeader(shard, signal) };
+      try {
+        return { source: shard, file: await readHeader(shard, signal) };
+      } catch (error) {
+        await forgetWrong(error, shard);
+        throw error;
+      }
     }))));
   }
   return join(source.name, names, shards, index);

@@ -25,28 +25,32 @@ export async function openCached(url: URL, name: string, open: (asking?: Asking)
   const kept = await KeptReads.open(url, name, cacheName(options.cache), notice);
   if (kept === undefined) return (await open()).source;
   const known = await kept.version();
-  const unchanged = known && (await isUnchanged(url, known, options));
-  // The browser's HTTP cache may hold the file of before.
-  let asking: Asking = unchanged === false ? { cache: "no-cache" } : {};
+  let unchanged: boolean | undefined;
+  let asking: Asking = {};
   let opened: Promise<OpenedUrl> | undefined;
-  let version = unchanged === true ? known : undefined;
-  if (version === undefined) {
-    try {
+  let version: FileVersion;
+  try {
+    unchanged = known && (await isUnchanged(url, name, known, options));
+    if (known !== undefined && unchanged === true) version = known;
+    else {
+      // The browser's HTTP cache may hold the file of before.
+      if (unchanged === false) asking = { cache: "no-cache" };
       // Without a connection what is kept is used at once.
       const now = await open(known === undefined ? asking : { ...asking, opening: [] });
       // A server that says nothing of the version today could have another file tomorrow.
       if (sameVersion(now.version, now.version) === undefined) {
+        if (known !== undefined) await kept.clear();
         notice(`${name} is not kept for the next visit: its server sends neither a strong ETag nor Last-Modified, or hides them from this page (CORS), so a changed file could not be told`);
         return now.source;
       }
       opened = Promise.resolve(now);
       version = known !== undefined && sameVersion(known, now.version) === true ? known : now.version;
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (known === undefined || !(error instanceof ConnectionError)) throw error;
-      notice(`${error.message}; what an earlier visit kept is used, ${unchanged === false ? "though the file changed since" : "unchecked"}`);
-      version = known;
     }
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (known === undefined || !(error instanceof ConnectionError)) throw error;
+    notice(`${error.message}; what an earlier visit kept is used, ${unchanged === false ? "though the file changed since" : "unchecked"}`);
+    version = known;
   }
   await kept.use(version, version === known);
   const { size = 0 } = version;
@@ -88,13 +92,14 @@ function cacheName(option: unknown): string {
   throw unreadable("weights", `cache is ${kindOf(option)}; it is true, false or { name } with the name of a cache, "${usualName}" unless given`);
 }
 
-/** Asks with HEAD, which brings no bytes, and unlike If-None-Match needs no preflight from another origin. Undefined where the server does not say. */
-async function isUnchanged(url: URL, known: FileVersion, { signal, stall = usualStall }: UrlOptions): Promise<boolean | undefined> {
+/** Asks with HEAD, which brings no bytes, and unlike If-None-Match needs no preflight from another origin. Undefined where the server does not say. @throws ConnectionError when it stays silent: it would be asked for the file in vain */
+async function isUnchanged(url: URL, name: string, known: FileVersion, { signal, stall = usualStall }: UrlOptions): Promise<boolean | undefined> {
   try {
-    const response = await fetchInTime(url, { method: "HEAD", cache: "no-cache" }, stall, url.href, signal);
+    const response = await fetchInTime(url, { method: "HEAD", cache: "no-cache" }, stall, name, signal);
     return response.ok ? sameVersion(known, versionOf(response, wholeSizeOf(response))) : undefined;
-  } catch {
+  } catch (error) {
     signal?.throwIfAborted();
+    if (error instanceof ConnectionError) throw error;
     return undefined;
   }
 }
@@ -141,13 +146,13 @@ class KeptReads {
     if (!known) await this.clear(version);
   }
 
-  /** Deletes all entries; of this version there may be others. */
-  async clear(version: FileVersion): Promise<void> {
+  /** Deletes all entries; of this version, if one is given, there may be others. */
+  async clear(version?: FileVersion): Promise<void> {
     // Where storage is full nothing is written any more, and this makes room.
     await this.attempt("cleared", async () => {
       for (const { url } of await this.cache.keys()) if (url.startsWith(this.root)) await this.cache.delete(url);
     });
-    await this.attempt("written", () => this.cache.put(`${this.root}version`, Response.json(version)));
+    if (version) await this.attempt("written", () => this.cache.put(`${this.root}version`, Response.json(version)));
   }
 
   /** The bytes of a read; undefined when it was not kept, and when the entry is damaged, which deletes it. */

@@ -5,7 +5,7 @@ import { checkRange, fromBlob, fromBytes, quote, reasonOf, unreadable, type Weig
 
 /** Asked for first: the header of most models fits, so that one request tells the size and brings the header. */
 const firstRequestBytes = 64 * 1024;
-/** Tries to reach a file that the user named: a wrong address, which looks like a broken connection, is told after 2 seconds. */
+/** Tries to reach a file that the user named: a wrong address, which looks like a broken connection, is told after 2 seconds, or 2 minutes where nobody answers (four stalls). */
 const namedTries = 3;
 
 /** How the browser keeps weights; see `LoadOptions.cache` of a model. */
@@ -16,7 +16,7 @@ export interface UrlOptions {
   readonly signal?: AbortSignal | undefined;
   /** Keep what is read in the browser's Cache API, by default (true) in the cache "vitc-weights". Default: false. */
   readonly cache?: CacheOption | undefined;
-  /** Milliseconds before each try to go on after a connection broke, counted anew when bytes arrive. Default: six, 16 seconds in all; [] gives up at once. */
+  /** Milliseconds before each try to go on after a connection broke, counted anew when bytes arrive. Default: six, 16 seconds in all; [] gives up at once. The first request of a file that was named makes use of three alone (1.75 seconds). */
   readonly pauses?: readonly number[] | undefined;
   /** Milliseconds that the server may send nothing before the connection counts as broken. Default: 30,000. */
   readonly stall?: number | undefined;

@@ -1,10 +1,9 @@
 /** Weights of either kind, a file of tensors or packed, so that loading need not tell them apart. The code that reads a kind comes with it. */
 
 import type { Variant } from "./definition.js";
-import { WeightsError } from "./errors.js";
 import type { Reference } from "./packed.js";
 import type { Packed } from "./recipe.js";
-import { isJson, readExactly, unreadable, withSignal } from "./source.js";
+import { isJson, readExactly, unreadable, withSignal, type WeightsSource } from "./source.js";
 import type { UrlOptions } from "./url.js";
 import type { Variants } from "./variants.js";
 import { toSource, type WeightsInput } from "./weights-input.js";
@@ -44,24 +43,29 @@ export async function openVariantWeights(wanted: Variants, input: WeightsInput, 
   const stop = new AbortController();
   const signal = withSignal(options.signal, stop);
   const close = (): void => stop.abort();
+  let given: WeightsSource | undefined;
+  /** What is kept may be what is wrong: the next load downloads it again. */
+  const refuse = async (error: unknown): Promise<never> => {
+    if (given?.forget) await (await import("./resume.js")).forgetWrong(error, given);
+    throw error;
+  };
   try {
     signal.throwIfAborted();
     const integrity = options.integrity === undefined ? undefined : await import("./integrity.js");
     const expected = integrity?.parseIntegrity(options.integrity);
-    let source = await toSource(input, { ...options, signal });
+    let source = (given = await toSource(input, { ...options, signal }));
     if (isJson(await readExactly(source, 0, Math.min(source.size, 8), signal))) {
       if (expected) source = await integrity!.verifiedList(source, expected, signal);
       const packed = await (await import("./packed.js")).openPacked(source, wanted, signal);
-      if (packed !== undefined) return { ...packed, close };
+      if (packed !== undefined) return { ...packed, open: (variant) => packed.open(variant).catch(refuse), close };
       if (expected) throw unreadable(source.name, "it lists weight files, and a hash of the list says nothing of them: pack them (npx vitc pack PACKAGE --weights FILE), and give the hash of weights.json");
     }
     const { openWeights, uploadWeights } = await import("./weights.js");
     const open: VariantWeights["open"] = async ({ recipe }) => {
       const checked = expected && integrity!.verified(source, expected);
       const opened = await openWeights(recipe, checked?.source ?? source, { ...options, signal }).catch(async (error: unknown) => {
-        // Why a file does not fit is that it is another one, if it is.
-        if (checked && error instanceof WeightsError && error.problems.every(({ kind }) => kind !== "format" && kind !== "changed")) await checked.finish(signal);
-        throw error;
+        await checked?.misfit(error, signal);
+        return refuse(error);
       });
       return async (uploadOptions) => {
         const loaded = await uploadWeights(opened, uploadOptions);
@@ -73,6 +77,6 @@ export async function openVariantWeights(wanted: Variants, input: WeightsInput, 
   } catch (error) {
     close();
     options.signal?.throwIfAborted();
-    throw error;
+    return refuse(error);
   }
 }

@@ -335,7 +335,7 @@ else {
       console.log(JSON.stringify({ passed, output: output ?? null, untested, notices: notices.filter((text) => /not tested/.test(text)) }));
       model.dispose();`;
     const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { cwd, encoding: "utf8", timeout: 120_000 });
-    const why = "whole runs (the packed weights tell those of another model, or were edited: pack them for this package)";
+    const why = "whole runs (the packed weights tell those of another model, or were edited or packed by an earlier vitc: pack them for this package)";
     assert.equal(JSON.parse(stdout || "null"), { passed: true, output: null, untested: [why], notices: [`not tested: ${why}`] }, stderr);
   });
 

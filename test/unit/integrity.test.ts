@@ -16,6 +16,7 @@ import type { Variant } from "../../runtime/definition.js";
 import { rejection } from "../tools/loaded.js";
 import { smallSpec } from "../tools/specs.js";
 import { suite } from "../tools/suite.js";
+import { rawFile } from "./weight-files.js";
 
 const test = suite("integrity of weights");
 
@@ -74,7 +75,8 @@ test("ranges that overlap or come twice are held to what they were", async () =>
   const pairs: readonly (readonly [first: Range, second: Range])[] = [[[0, 1000], [0, 1000]], [[0, 1000], [500, 1000]], [[0, 1000], [10, 20]], [[2000, 1000], [1500, 2000]]];
   for (const [first, second] of pairs) {
     const changing = { ...fromBytes(bytes) };
-    const other = verified({ ...changing, read: (offset, length) => changing.read(offset, length) }, parseIntegrity(hexOf(bytes)));
+    let forgotten = 0;
+    const other = verified({ ...changing, forget: async () => void forgotten++, read: (offset, length) => changing.read(offset, length) }, parseIntegrity(hexOf(bytes)));
     await other.source.read(...first);
     const changed = bytes.slice();
     // A byte of the range that was read before.
@@ -82,6 +84,7 @@ test("ranges that overlap or come twice are held to what they were", async () =>
     changed[at] = changed[at]! ^ 1;
     changing.read = fromBytes(changed).read;
     assert.match((await rejection(other.source.read(...second))).message, /the file changed while it was read/);
+    assert.is(forgotten, 1);
   }
 });
 
@@ -163,7 +166,17 @@ test("loading: a right hash loads the same, a wrong one is refused after one dow
     const shape = randomWeights(makePlan(resolve({ ...smallSpec(), classes: 9 })).recipe, 1).source;
     const other = await shape.read(0, shape.size);
     assert.match((await rejection(load(other, sriOf(file)))).message, /its SHA-256 is .* is expected/);
-    assert.match((await rejection(load(other, sriOf(other)))).message, /head/);
+    assert.match((await rejection(load(other, sriOf(other)))).message, /^weights \(bytes\): .*head/s);
+    // A large one is not downloaded to be told from it; and what is said is what does not fit, also when the rest cannot be had.
+    for (const size of [other.length, 20 * 2 ** 20]) {
+      let [most, forgotten] = [0, 0];
+      const header = 8 + Number(new DataView(other.buffer).getBigUint64(0, true));
+      const padded = rawFile(new TextDecoder().decode(other.subarray(8, header)).replace("{", `{"z":{"dtype":"U8","shape":[${size - other.length}],"data_offsets":[${other.length - header},${size - header}]},`), new Uint8Array(size - header));
+      const broken: WeightsSource = { ...fromBytes(padded, "far"), forget: async () => void forgotten++, read: async (offset, length) => (offset + length > 2 * header + 512 ? ((most = offset), Promise.reject(new Error("cut off"))) : padded.slice(offset, offset + length)) };
+      const said = await rejection(load(broken, sriOf(other)));
+      assert.match(said.message, /^far \(its hash was not checked, which takes the whole file\): .*head/s);
+      assert.equal([most > 0, forgotten], [size === other.length, 1]);
+    }
     assert.match((await rejection(load(url, "md5-abc"))).message, /integrity is "md5-abc"/);
 
     const list = new TextEncoder().encode(JSON.stringify({ weight_map: { a: "one.safetensors" } }));

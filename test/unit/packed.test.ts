@@ -148,6 +148,9 @@ test("a manifest that is damaged or was edited is refused, and never leads out o
   const short = await packed(["f32"], 100, (manifest) => ({ ...manifest, variants: manifest.variants.map((variant) => ({ ...variant, shards: variant.shards.slice(0, -1) })) }));
   assert.match(await refusal(sourceIn(short)), /its shards are not the weight buffers/);
   assert.match(await refusal(sourceIn(await packed(["f32"], 100, (manifest) => ({ ...manifest, variants: [] })))), /damaged or was edited/);
+  const withReference = async (at: readonly number[]): Promise<string> => refusal(sourceIn(await packed(["f32"], 100, (manifest) => ({ ...manifest, reference: { seed: "s", model: "m", output: "logits", at, expected: at, scale: 1, by: "f64" } }))));
+  assert.equal(await withReference([0]), "nothing");
+  assert.match(await withReference([]), /damaged or was edited/, "of nothing everything would be right");
 });
 
 test("a shard that is damaged, cut short, too long or missing is named", async () => {

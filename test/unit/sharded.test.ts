@@ -65,4 +65,11 @@ test("an index as bytes is refused with what to pass instead", async () => {
   assert.match(message, "pass its URL, in Node its path");
 });
 
+test("of a file whose header is damaged nothing is kept, and the others stay", async () => {
+  const forgotten: string[] = [];
+  const source = { ...fromBytes(new TextEncoder().encode(index)), beside: async (name: string) => ({ ...fromBytes(name === map.b ? shards[map.b as keyof typeof shards].with(9, 0) : shards[map.a as keyof typeof shards], name), forget: async () => void forgotten.push(name) }) };
+  assert.match((await refusal(loadWeights(recipe, source, { upload: () => {} }))).message, /the header is not valid JSON/);
+  assert.equal(forgotten, [map.b]);
+});
+
 test.run();

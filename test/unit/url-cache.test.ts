@@ -3,9 +3,12 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import * as assert from "uvu/assert";
 import { parseIntegrity, verified, verifiedList } from "../../runtime/integrity.js";
+import type { Variant } from "../../runtime/definition.js";
+import { packedFormat, recipeHash } from "../../runtime/packed.js";
 import { fromUrl, type UrlOptions } from "../../runtime/url.js";
+import { openVariantWeights } from "../../runtime/variant-weights.js";
 import { suite } from "../tools/suite.js";
-import { refusal } from "./weight-files.js";
+import { f32, makeFile, refusal } from "./weight-files.js";
 
 const test = suite("url cache");
 
@@ -42,6 +45,8 @@ interface Site {
   headers: Record<string, string>;
   headStatus: number;
   down: boolean;
+  /** Nothing is refused, and nothing answered. */
+  silent: boolean;
   open(options?: UrlOptions): ReturnType<typeof fromUrl>;
 }
 
@@ -54,6 +59,7 @@ async function withSite(use: (site: Site) => Promise<void>): Promise<void> {
     const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
     asked.push(`${request.method} ${request.headers.range ?? ""}`.trim());
     site.cacheControl.push(request.headers["cache-control"] ?? "");
+    if (site.silent) return;
     if (site.down || (request.method === "GET" && site.failures-- > 0)) return void response.destroy();
     if (request.method === "HEAD") return void response.writeHead(site.headStatus, { "Content-Length": site.content.length, ...site.headers }).end();
     const part = site.content.subarray(Number(begin), Number(end) + 1);
@@ -72,6 +78,7 @@ async function withSite(use: (site: Site) => Promise<void>): Promise<void> {
     headers: { ETag: '"first"' },
     headStatus: 200,
     down: false,
+    silent: false,
     open: (options) => fromUrl(site.url, { cache: true, pauses: [], onNotice: (text) => notices.push(text), ...options }),
   };
   Object.defineProperty(globalThis, "caches", { configurable: true, value: { open: async (name: string) => (names.push(name), cache) } });
@@ -171,6 +178,27 @@ test("without a connection the kept copy is used, and that is said; what it lack
   });
 });
 
+test("over a network that hangs the kept copy is used after one silence", async () => {
+  await withSite(async (site) => {
+    await (await site.open()).read(100_000, 10);
+    site.silent = true;
+    site.asked();
+    assert.equal(await (await site.open({ stall: 100 })).read(100_000, 10), site.content.slice(100_000, 100_010));
+    assert.equal(site.asked(), ["HEAD"]);
+    assert.match(site.notices.join(), /model: the server sent nothing for 0\.1 seconds; what an earlier visit kept is used, unchecked/);
+    assert.not.match(site.notices.join(), /secret/);
+  });
+});
+
+test("of a server that tells no version any more nothing stays behind", async () => {
+  await withSite(async (site) => {
+    await (await site.open()).read(100_000, 10);
+    site.headers = {};
+    assert.equal(await (await site.open()).read(100_000, 10), site.content.slice(100_000, 100_010));
+    assert.is(site.cache.entries.size, 0);
+  });
+});
+
 test("what breaks when the file is opened again is tried again, by itself and by the next read; offline nothing is waited for", async () => {
   await withSite(async (site) => {
     const pauses = [1, 600_000];
@@ -236,6 +264,36 @@ test("bytes that do not fit their hash are not kept, and are asked of the server
     site.cacheControl.length = 0;
     assert.equal(await (await verifiedList(source, list, signal)).read(0, 1000), site.content);
     assert.equal(site.cacheControl, ["no-cache"]);
+  });
+});
+
+test("a header or a list that came damaged is not kept, and a connection that breaks loses nothing that is", async () => {
+  const variant = { plan: { name: "tiny", dtype: "f32", weightBuffers: [8] }, kernels: {}, recipe: { tensors: [{ name: "a", buffer: 0, offset: 0, dtype: "f32", shape: [2], sources: [{ names: ["a"], shape: [2] }], steps: [] }] } } as unknown as Variant;
+  const file = makeFile({ a: f32([2], [1, 2]) });
+  const manifest = new TextEncoder().encode(JSON.stringify({ format: packedFormat, version: 1, vitc: "1", name: "tiny", variants: [{ dtype: "f32", fingerprint: "f", recipe: await recipeHash(variant.recipe), shards: [] }] }));
+  for (const [content, at, message] of [[file, 9, /the header is not valid JSON/], [manifest, manifest.length - 1, /list of packed weights is damaged/], [manifest, manifest.indexOf(0x5d), /is damaged/]] as const) {
+    for (const hash of content === file ? [undefined, createHash("sha256").update(file).digest("hex")] : [undefined]) {
+      await withSite(async (site) => {
+        const load = async (): Promise<void> => {
+          const weights = await openVariantWeights([variant], await site.open(), { integrity: hash });
+          await (await weights.open(variant))({ upload: () => {} });
+        };
+        site.content = content.with(at, 0);
+        assert.match((await refusal(load())).message, message);
+        assert.equal([...site.cache.entries.keys()].map((key) => key.split("/").at(-1)), ["version"]);
+        site.content = content;
+        if (content === file) await load();
+      });
+    }
+  }
+  await withSite(async (site) => {
+    site.content = file;
+    await (await site.open()).read(0, 8);
+    site.down = true;
+    const kept = site.cache.entries.size;
+    const weights = await openVariantWeights([variant], await site.open(), {});
+    assert.match((await refusal(weights.open(variant))).message, /could not be fetched/);
+    assert.is(site.cache.entries.size, kept);
   });
 });
 
