@@ -1,8 +1,8 @@
 /** The kernel plan in f32: a row a dispatch, views are [buffer, byte offset, bytes]. */
 export const plan = {
     name: "vit-cifar10-attention",
-    fingerprint: "aa5eea224b30712e",
-    model: "8e8c1fb8bfe5b126",
+    fingerprint: "c87b322b70628f6c",
+    model: "e3b27b0dd623682e",
     dtype: "f32",
     input: { name: "input", shape: [3, 32, 32], dtype: "f32" },
     outputs: [

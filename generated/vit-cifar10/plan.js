@@ -1,8 +1,8 @@
 /** The kernel plan in f32: a row a dispatch, views are [buffer, byte offset, bytes]. */
 export const plan = {
     name: "vit-cifar10",
-    fingerprint: "8ad458f6462f09df",
-    model: "8e8c1fb8bfe5b126",
+    fingerprint: "b7b09d6dcdbb567f",
+    model: "e3b27b0dd623682e",
     dtype: "f32",
     input: { name: "input", shape: [3, 32, 32], dtype: "f32" },
     outputs: [{ name: "logits", shape: [10], dtype: "f32" }],

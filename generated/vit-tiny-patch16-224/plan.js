@@ -1,8 +1,8 @@
 /** The kernel plan in f32: a row a dispatch, views are [buffer, byte offset, bytes]. */
 export const plan = {
     name: "vit-tiny-patch16-224",
-    fingerprint: "b2347f45401a986c",
-    model: "3ccfc53d08569289",
+    fingerprint: "be8e350cea2141bd",
+    model: "2a5605c01718d48f",
     dtype: "f32",
     input: { name: "input", shape: [3, 224, 224], dtype: "f32" },
     outputs: [{ name: "logits", shape: [1000], dtype: "f32" }],
