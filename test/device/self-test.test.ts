@@ -345,6 +345,19 @@ else {
     assert.equal([...(await model.run(image))["logits"]!], before);
   });
 
+  test("a model that is disposed ends its self-test, and says nothing more", async () => {
+    for (const milliseconds of [0, 20]) {
+      const said: string[] = [];
+      const model = await loadRandom(definition, { device, onNotice: (text) => said.push(text) });
+      said.length = 0;
+      const testing = rejection(model.selfTest());
+      await new Promise((wake) => setTimeout(wake, milliseconds));
+      model.dispose();
+      assert.match(String(await testing), /tested was disposed/);
+      assert.equal(said, []);
+    }
+  });
+
   test("an abort ends a load at once while kernels are tested, and the app's device sees no error", async () => {
     const { device: own } = await platform.requestDevice({ adapter: "software" });
     const errors: string[] = [];
