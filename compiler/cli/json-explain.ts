@@ -201,6 +201,7 @@ const tensor = z.strictObject({ name: z.string(), shape: sizes("Without the batc
 export const explainPlanShape = z.strictObject({
   name: z.string(),
   fingerprint: z.string().describe("Equal plans have equal fingerprints."),
+  model: z.string().describe("Hash of what is computed: equal for plans that give equal results for equal weights up to rounding."),
   dtype,
   ...plannedProfile,
   moreBatches: list(z.strictObject(plannedProfile)).describe("The same for the other batch sizes, ascending."),
