@@ -18,7 +18,7 @@ const named = (...names: readonly string[]): readonly string[] => names.map((nam
  * Suites of half a minute and more that compile hundreds of kernels, or packages, or run what takes so long, the longest first. Without patterns they run with --long alone, and all others without it, so
  * that `npm test` is a matter of minutes.
  */
-const long = named("numerics/gemm", "device/families", "numerics/heads", "numerics/attention", "cli/bench", "package/pack", "device/tune", "browser/page", "package/consumer", "cli/commands", "cli/compile", "cli/pack", "cli/sweep", "device/lost", "browser/bundles", "unit/memory");
+const long = named("numerics/gemm", "device/families", "numerics/heads", "numerics/attention", "cli/bench", "package/pack", "device/tune", "browser/page", "package/consumer", "cli/commands", "cli/compile", "cli/pack", "cli/sweep", "device/lost", "browser/bundles", "device/self-test", "unit/memory");
 /** What begins last must not end long after the rest. */
 const longest = [...long, ...named("browser/parity", "cli/run", "cli/eval", "device/parity")];
 const sharedTimeoutMilliseconds = 120_000;
