@@ -170,15 +170,12 @@ async function readShard({ file, bytes, sha256: expected }: Shard, beside: NonNu
   signal.throwIfAborted();
   const source = await beside(file, bytes, signal);
   if (source.size !== bytes) throw unreadable(source.name, `this shard of packed weights has ${source.size} bytes, and its manifest says ${bytes}: it was cut short or replaced; copy it again, or ${again}`);
-  let data = await readExactly(source, 0, bytes, signal);
-  let found = await sha256(data);
-  if (found !== expected && source.forget) {
-    // What is wrong may be what a cache kept of it.
-    await source.forget();
-    data = await readExactly(source, 0, bytes, signal);
-    found = await sha256(data);
-    if (found !== expected) await source.forget();
+  // What is wrong may be what a cache kept of it.
+  for (let tries = source.forget ? 2 : 1; ; tries--) {
+    const data = await readExactly(source, 0, bytes, signal);
+    const found = await sha256(data);
+    if (found === expected) return data;
+    await source.forget?.();
+    if (tries === 1) throw unreadable(source.name, `this shard of packed weights is damaged: its SHA-256 is ${found.slice(0, 16)}…, and its manifest says ${quote(expected.slice(0, 16))}…; copy it again, or ${again}`);
   }
-  if (found !== expected) throw unreadable(source.name, `this shard of packed weights is damaged: its SHA-256 is ${found.slice(0, 16)}…, and its manifest says ${quote(expected.slice(0, 16))}…; copy it again, or ${again}`);
-  return data;
 }

@@ -4,7 +4,7 @@
  */
 
 import type { WeightSource, WeightStep } from "./plan.js";
-import { operands } from "./steps.js";
+import { operands, renumbered } from "./steps.js";
 
 /** What a tensor is packed from, as in `PackedTensor`. */
 export interface Recipe {
@@ -60,7 +60,7 @@ export function rowsOf(node: RecipeNode, start: number, end: number): RecipeNode
     before += each.shape![0]!;
     return from < to ? [rowsOf(each, from, to)] : [];
   });
-  return parts.length === 1 ? parts[0]! : made(make, parts);
+  return parts.length === 1 ? parts[0]! : made({ ...make, of: parts.map((_, i) => i) }, parts);
 }
 
 /** Where the tensors end that the rows of a tensor come from: one number when they come from one, or when nobody knows. */
@@ -87,10 +87,11 @@ export function recipeOfTree(tree: RecipeNode, before: readonly WeightSource[]):
   const places = new Map(sources.map((source, i) => [JSON.stringify(source), i]));
   const steps: WeightStep[] = [];
   const number = ({ make, of }: RecipeNode): number => {
-    const registers = of.map(number);
     if (!isStep(make)) return places.get(JSON.stringify(make))!;
-    // The step's own numbers say only whether it reads one register or a list.
-    const step = "of" in make ? ({ ...make, of: typeof make.of === "number" ? registers[0]! : registers } as WeightStep) : make;
+    const registers = of.map(number);
+    let next = 0;
+    // Operands stand in the order in which the step reads them, whatever their registers were.
+    const step = renumbered(make, () => registers[next++]!);
     const key = JSON.stringify(step);
     const known = places.get(key);
     if (known !== undefined) return known;
